@@ -1,0 +1,54 @@
+import type { Tensor, TensorSpec } from "./tensor.ts";
+
+/** One inference on one engine. */
+export interface EngineRequest {
+  readonly inputs: readonly Tensor[];
+  /** Names of the outputs wanted; absent means all, in the engine's order. */
+  readonly outputs?: readonly string[] | undefined;
+  /** Aborts the wait (hard limit, shutdown), never the engine's run: its slot frees when the host answers. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface EngineResult {
+  readonly outputs: readonly Tensor[];
+  /** Inside the runtime, as the host measured it. */
+  readonly engineSeconds: number;
+  /** On the device (CUDA events), where the host measures it. */
+  readonly deviceSeconds: number | undefined;
+  /** Waiting for a free slot of an instance. */
+  readonly queueSeconds: number;
+  /** The gateway's time around the host: tensors written, frame there, run, frame back, tensors read. */
+  readonly hostSeconds: number;
+  /** Which host process answered. */
+  readonly instance: number;
+}
+
+/** What a host tells about the engine it has loaded. */
+export interface EngineInfo {
+  readonly runtime: { readonly name: string; readonly version: string };
+  readonly device: { readonly kind: string; readonly name: string };
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+}
+
+/** An engine that answers: a pool of host processes, an inline runtime, or a test's own. */
+export interface Runner {
+  /**
+   * @throws HostLostError when the host died, hung or broke the protocol; the request may be tried elsewhere.
+   * @throws GatewayError `invalid` or `engineFailed` when the engine refused the input.
+   */
+  infer(request: EngineRequest): Promise<EngineResult>;
+}
+
+/** The host went away under a request. The request itself is whole and may be moved. */
+export class HostLostError extends Error {
+  readonly reason: HostLossReason;
+  constructor(reason: HostLossReason, message: string) {
+    super(message);
+    this.name = "HostLostError";
+    this.reason = reason;
+  }
+}
+
+/** Bounded set: it is a metric label. */
+export type HostLossReason = "exited" | "hung" | "garbage" | "unavailable";
