@@ -7,7 +7,11 @@ export class GatewayError extends Error {
   /** Seconds a client should wait before it tries again (Retry-After); set for 429 and 503 where known. */
   readonly retryAfterSeconds: number | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; retryAfterSeconds?: number } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; retryAfterSeconds?: number } = {},
+  ) {
     super(message, { cause: options.cause });
     this.name = "GatewayError";
     this.code = code;
@@ -21,7 +25,9 @@ export class GatewayError extends Error {
   /** Any thrown value as a GatewayError; an unknown one becomes `internal` and its text stays in the log. */
   static from(thrown: unknown): GatewayError {
     if (thrown instanceof GatewayError) return thrown;
-    return new GatewayError("internal", "internal error; the gateway's log has the details", { cause: thrown });
+    return new GatewayError("internal", "internal error; the gateway's log has the details", {
+      cause: thrown,
+    });
   }
 }
 
@@ -33,12 +39,18 @@ export const errorTable = {
   unauthenticated: { status: 401, meaning: "No key, or a key that is not in the keys file." },
   forbidden: { status: 403, meaning: "The key lacks the role, or the Origin or Host is foreign." },
   notFound: { status: 404, meaning: "No such model, engine, version, decision or path." },
-  conflict: { status: 409, meaning: "It exists but cannot be done now: an engine that does not load, a refused input." },
+  conflict: {
+    status: 409,
+    meaning: "It exists but cannot be done now: an engine that does not load, a refused input.",
+  },
   tooLarge: { status: 413, meaning: "The body, or what it unpacks to, is over the limit." },
   unsupportedMediaType: { status: 415, meaning: "A control route was not given application/json." },
   busy: { status: 429, meaning: "The model's queue is full; Retry-After says when to try again." },
   internal: { status: 500, meaning: "A fault of the gateway; its log has the details." },
   engineFailed: { status: 500, meaning: "The engine ran and reported an error on this input." },
-  unavailable: { status: 503, meaning: "Not ready: still loading, draining, or every engine of the model is down." },
+  unavailable: {
+    status: 503,
+    meaning: "Not ready: still loading, draining, or every engine of the model is down.",
+  },
   timeout: { status: 504, meaning: "Not answered within the request's or the model's hard limit." },
 } as const satisfies Record<string, { status: number; meaning: string }>;
