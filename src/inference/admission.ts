@@ -1,0 +1,60 @@
+import { GatewayError } from "../core/errors.ts";
+
+/** How many requests of one model run and wait; the rest is turned away at once, never silently delayed. */
+export class Admission {
+  readonly #concurrency: number;
+  readonly #queue: number;
+  readonly #model: string;
+  #running = 0;
+  #waiting = new Set<() => void>();
+
+  constructor(model: string, limits: { readonly concurrency: number; readonly queue: number }) {
+    this.#model = model;
+    this.#concurrency = limits.concurrency;
+    this.#queue = limits.queue;
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /**
+   * Resolves when the request may run; undefined when it may at once (the usual case costs no promise).
+   * @throws GatewayError `busy` when the queue is full. Rejects with the signal's reason when it aborts first.
+   */
+  enter(signal: AbortSignal): Promise<void> | undefined {
+    if (this.#running < this.#concurrency) {
+      this.#running++;
+      return undefined;
+    }
+    if (this.#waiting.size >= this.#queue)
+      throw new GatewayError(
+        "busy",
+        `model "${this.#model}" has ${this.#running} requests running and ${this.#waiting.size} waiting (limits.concurrency ${this.#concurrency}, limits.queue ${this.#queue}); try again later or raise the limits`,
+        { retryAfterSeconds: 1 },
+      );
+    return new Promise((resolve, reject) => {
+      const enter = () => {
+        signal.removeEventListener("abort", give);
+        resolve();
+      };
+      const give = () => {
+        this.#waiting.delete(enter);
+        reject(signal.reason as Error);
+      };
+      this.#waiting.add(enter);
+      signal.addEventListener("abort", give, { once: true });
+    });
+  }
+
+  /** Ends a request that had entered; its place goes to the one that has waited longest. */
+  leave(): void {
+    const [next] = this.#waiting;
+    if (!next) {
+      this.#running--;
+      return;
+    }
+    this.#waiting.delete(next);
+    next();
+  }
+}

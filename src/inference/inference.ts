@@ -1,0 +1,216 @@
+import type { Clock } from "../core/clock.ts";
+import { HostLostError, type EngineInfo, type EngineResult } from "../core/engine.ts";
+import { GatewayError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
+import type { Tensor } from "../core/tensor.ts";
+import type { Engine } from "../models/engine.ts";
+import type { Model } from "../models/model.ts";
+import type { Models } from "../models/models.ts";
+import { Admission } from "./admission.ts";
+import { RefusedInputs } from "./refused-inputs.ts";
+import { startTimeLimit } from "./time-limit.ts";
+
+/** A decoded request for one model. */
+export interface InferenceRequest {
+  readonly id: string;
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly string[] | undefined;
+  /** An engine that must answer, whoever is active. */
+  readonly pinnedEngine: string | undefined;
+  /** Hard limit of the request itself; the model's applies as well. */
+  readonly timeoutMs: number | undefined;
+  readonly signal: AbortSignal | undefined;
+  /** When the request was received, by the gateway's clock. */
+  readonly receivedSeconds: number;
+  /** W3C traceparent of the request's span, for linked spans of shadow runs. */
+  readonly traceParent?: string | undefined;
+}
+
+/** An answered request, as the caller, the statistics and the shadow see it. */
+export interface Served extends EngineResult {
+  readonly id: string;
+  readonly model: Model;
+  readonly engine: Engine;
+  readonly inputs: readonly Tensor[];
+  /** Chosen by the client, so no evidence of how live traffic is served. */
+  readonly pinned: boolean;
+  /** Answered by a canary that is not (yet) active. */
+  readonly canary: boolean;
+  readonly receivedSeconds: number;
+  readonly answeredSeconds: number;
+  readonly traceParent: string | undefined;
+}
+
+export interface InferenceEvents {
+  /** Called after the reply was handed back; it can neither delay nor fail it. */
+  readonly onServed: (served: Served) => void;
+  readonly onFailed: (failure: {
+    readonly model: Model;
+    readonly engine: Engine | undefined;
+    readonly error: GatewayError;
+  }) => void;
+  readonly onFailover: (failover: {
+    readonly model: Model;
+    readonly from: Engine;
+    readonly to: Engine;
+    readonly error: HostLostError;
+  }) => void;
+}
+
+export interface InferenceOptions extends InferenceEvents {
+  readonly models: Pick<Models, "get" | "wake">;
+  readonly limits: { readonly concurrency: number; readonly queue: number };
+  /** The canary that takes this request, or undefined for the active engine. */
+  readonly chooseCanary: (model: Model) => Engine | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The hot path: resolve, admit, run on the chosen engine, move once if its host is lost. */
+export interface Inference {
+  /** What requests are decoded against; loads the model when it is not loaded. */
+  describe(model: string): Promise<{ model: Model; info: EngineInfo }> | { model: Model; info: EngineInfo };
+  infer(model: Model, request: InferenceRequest): Promise<Served>;
+  waiting(model: string): number;
+}
+
+export function createInference(options: InferenceOptions): Inference {
+  const { models, limits, chooseCanary, onServed, onFailed, onFailover, clock, log } = options;
+  const refused = new RefusedInputs();
+  const admissions = new Map<string, Admission>();
+
+  function admissionOf(model: string): Admission {
+    let admission = admissions.get(model);
+    if (!admission) admissions.set(model, (admission = new Admission(model, limits)));
+    return admission;
+  }
+
+  async function choose(model: Model, pinned: string | undefined): Promise<Engine> {
+    if (pinned !== undefined) {
+      const engine = model.engine(pinned);
+      if (!engine.serving) await engine.load();
+      return engine;
+    }
+    return models.wake(model);
+  }
+
+  /** Where a request goes whose host was lost: another instance, the standby, else the same engine once it is back. */
+  function elsewhere(model: Model, lost: Engine): Engine {
+    if (lost.healthy > 0) return lost;
+    const { standby, active } = model;
+    for (const engine of [standby, active, ...model.engines.values()])
+      if (engine && engine !== lost && engine.healthy > 0 && !engine.quarantined) return engine;
+    return lost;
+  }
+
+  async function run(model: Model, first: Engine, request: InferenceRequest, signal: AbortSignal) {
+    const { inputs, outputs } = request;
+    // A lost host whose engine has nothing healthy left would only queue the request; a resident engine answers it now.
+    const engine =
+      request.pinnedEngine === undefined && first.healthy === 0 ? elsewhere(model, first) : first;
+    try {
+      return { engine, result: await engine.infer({ inputs, outputs, signal }) };
+    } catch (error) {
+      if (!(error instanceof HostLostError)) throw error;
+      const next = request.pinnedEngine === undefined ? elsewhere(model, engine) : engine;
+      onFailover({ model, from: engine, to: next, error });
+      try {
+        return { engine: next, result: await next.infer({ inputs, outputs, signal }) };
+      } catch (again) {
+        if (!(again instanceof HostLostError)) throw again;
+        if (again.reason === "unavailable")
+          throw new GatewayError("unavailable", `model "${model.name}": ${again.message}`, { cause: again });
+        const hash = refused.add(model.name, inputs);
+        log.error(
+          { model: model.name, input: hash, err: again },
+          "an input was lost with two hosts and is refused from now on",
+        );
+        throw new GatewayError(
+          "unavailable",
+          `two engine hosts of model "${model.name}" were lost on this input; it is refused from now on (input ${hash})`,
+          { cause: again },
+        );
+      }
+    }
+  }
+
+  async function serve(model: Model, request: InferenceRequest, signal: AbortSignal): Promise<Served> {
+    const admission = admissionOf(model.name);
+    const entered = clock.seconds();
+    const wait = admission.enter(signal);
+    if (wait) await wait;
+    try {
+      const admissionSeconds = wait ? clock.seconds() - entered : 0;
+      const hash = refused.match(model.name, request.inputs);
+      if (hash !== undefined)
+        throw new GatewayError(
+          "conflict",
+          `this input is refused: it was lost with two engine hosts of model "${model.name}" (input ${hash})`,
+        );
+      const canary = request.pinnedEngine === undefined ? chooseCanary(model) : undefined;
+      const { active } = model;
+      const chosen =
+        canary ??
+        (request.pinnedEngine === undefined && active?.serving
+          ? active
+          : await untilAborted(choose(model, request.pinnedEngine), signal));
+      const { engine, result } = await run(model, chosen, request, signal);
+      return {
+        ...result,
+        queueSeconds: result.queueSeconds + admissionSeconds,
+        id: request.id,
+        model,
+        engine,
+        inputs: request.inputs,
+        pinned: request.pinnedEngine !== undefined,
+        canary: engine === canary,
+        receivedSeconds: request.receivedSeconds,
+        answeredSeconds: clock.seconds(),
+        traceParent: request.traceParent,
+      };
+    } finally {
+      admission.leave();
+    }
+  }
+
+  return {
+    describe(name) {
+      const model = models.get(name);
+      const { info } = model;
+      if (info) return { model, info };
+      return models.wake(model).then((engine) => {
+        if (!engine.info)
+          throw new GatewayError("unavailable", `engine "${engine.id}" did not tell its inputs`);
+        return { model, info: engine.info };
+      });
+    },
+    async infer(model, request) {
+      const milliseconds = Math.min(request.timeoutMs ?? Infinity, model.config.timeoutMs);
+      const limit = startTimeLimit(milliseconds, request.signal);
+      try {
+        const served = await serve(model, request, limit.signal);
+        // The reply is written in this turn; whoever watches comes in the next.
+        setImmediate(onServed, served);
+        return served;
+      } catch (thrown) {
+        const error = GatewayError.from(thrown);
+        if (error.code === "internal") log.error({ model: model.name, err: thrown }, "inference failed");
+        onFailed({ model, engine: model.active, error });
+        throw error;
+      } finally {
+        limit.dispose();
+      }
+    },
+    waiting: (name) => admissions.get(name)?.waiting ?? 0,
+  };
+}
+
+/** The promise, or the signal's reason if that comes first (a cold start goes on without its client). */
+function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason as Error);
+    if (signal.aborted) return abort();
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}

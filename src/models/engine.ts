@@ -1,0 +1,212 @@
+import type { Clock } from "../core/clock.ts";
+import type { EngineInfo, EngineRequest, EngineResult, Runner } from "../core/engine.ts";
+import { GatewayError } from "../core/errors.ts";
+import type { EngineFolder } from "./repository.ts";
+import type { EngineManifest } from "./manifest.ts";
+import { warmUp } from "./warm-up.ts";
+
+/**
+ * quarantined: loaded or not, it is given no live request until a person lifts it. `ready` says that a serving
+ * instance, or at least the shadow instance, is loaded.
+ */
+export type EngineState = "unloaded" | "loading" | "ready" | "failed" | "quarantined";
+
+/** Host processes of one engine in one role. */
+export interface EnginePool extends Runner {
+  start(): Promise<EngineInfo>;
+  close(): Promise<void>;
+  /** Instances that can take a request now. */
+  readonly healthy: number;
+  /** Requests waiting for a slot. */
+  readonly pending: number;
+  /** Resident memory of all its processes. */
+  residentBytes(): number;
+  /** Set when the pool has given up restarting. */
+  readonly failure: string | undefined;
+}
+
+/** Shadow instances run at idle priority and never answer clients. */
+export type PoolRole = "serving" | "shadow";
+
+export interface EngineOptions {
+  readonly folder: EngineFolder & { manifest: EngineManifest };
+  readonly openPool: (folder: EngineFolder & { manifest: EngineManifest }, role: PoolRole) => EnginePool;
+  /** Called before a pool is started; makes room in the memory budget or throws. */
+  readonly admit: (engine: Engine, role: PoolRole) => Promise<void>;
+  readonly onChange: (engine: Engine) => void;
+  readonly onColdStart: (engine: Engine, seconds: number) => void;
+  readonly clock: Clock;
+}
+
+/** One engine of one model through its life: load, warm, serve, drain, unload. */
+export class Engine implements Runner {
+  readonly id: string;
+  readonly folder: EngineFolder & { manifest: EngineManifest };
+  #options: EngineOptions;
+  #pools: Record<PoolRole, EnginePool | undefined> = { serving: undefined, shadow: undefined };
+  #starting: Record<PoolRole, Promise<void> | undefined> = { serving: undefined, shadow: undefined };
+  #info: EngineInfo | undefined;
+  #reason: string | undefined;
+  #quarantine: string | undefined;
+  #inFlight = 0;
+  #lastUsedSeconds: number;
+  #lastResidentBytes = 0;
+  #drained: (() => void)[] = [];
+
+  constructor(options: EngineOptions) {
+    this.id = options.folder.id;
+    this.folder = options.folder;
+    this.#options = options;
+    this.#lastUsedSeconds = options.clock.seconds();
+  }
+
+  get manifest(): EngineManifest {
+    return this.folder.manifest;
+  }
+
+  /** Inputs and outputs; known once the engine was loaded, and kept when it is unloaded. */
+  get info(): EngineInfo | undefined {
+    return this.#info;
+  }
+
+  get state(): EngineState {
+    if (this.#quarantine !== undefined) return "quarantined";
+    if (this.#starting.serving || this.#starting.shadow) return "loading";
+    if (this.failure !== undefined) return "failed";
+    return this.#pools.serving || this.#pools.shadow ? "ready" : "unloaded";
+  }
+
+  get reason(): string | null {
+    return this.#quarantine ?? this.failure ?? null;
+  }
+
+  get failure(): string | undefined {
+    return this.#pools.serving?.failure ?? this.#pools.shadow?.failure ?? this.#reason;
+  }
+
+  /** A serving instance is loaded, warm and able to answer. */
+  get serving(): boolean {
+    const pool = this.#pools.serving;
+    return pool !== undefined && this.#starting.serving === undefined && pool.failure === undefined;
+  }
+
+  /** Serving instances that can take a request at once. */
+  get healthy(): number {
+    return this.serving ? (this.#pools.serving?.healthy ?? 0) : 0;
+  }
+
+  get pending(): number {
+    return this.#pools.serving?.pending ?? 0;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  get lastUsedSeconds(): number {
+    return this.#lastUsedSeconds;
+  }
+
+  get quarantined(): boolean {
+    return this.#quarantine !== undefined;
+  }
+
+  quarantine(reason: string | undefined): void {
+    this.#quarantine = reason;
+    this.#options.onChange(this);
+  }
+
+  residentBytes(role?: PoolRole): number {
+    const of = (pool: EnginePool | undefined) => pool?.residentBytes() ?? 0;
+    const bytes = role ? of(this.#pools[role]) : of(this.#pools.serving) + of(this.#pools.shadow);
+    if (bytes > 0 && role !== "shadow") this.#lastResidentBytes = bytes;
+    return bytes;
+  }
+
+  /** What loading it will take: what it took the last time, or undefined. */
+  get knownResidentBytes(): number | undefined {
+    return this.#lastResidentBytes || undefined;
+  }
+
+  /** Starts and warms the serving instances; at once when they are there. @throws GatewayError `conflict` with the reason. */
+  load(): Promise<void> {
+    return this.serving ? Promise.resolve() : this.#start("serving");
+  }
+
+  /** The shadow instance, started when needed. */
+  async shadow(): Promise<Runner> {
+    if (!this.#pools.shadow || this.#pools.shadow.failure !== undefined) await this.#start("shadow");
+    const pool = this.#pools.shadow;
+    if (!pool) throw new GatewayError("conflict", `engine "${this.id}" was unloaded while its shadow started`);
+    return pool;
+  }
+
+  get shadowLoaded(): boolean {
+    return this.#pools.shadow !== undefined && this.#starting.shadow === undefined;
+  }
+
+  async infer(request: EngineRequest): Promise<EngineResult> {
+    const pool = this.#pools.serving;
+    if (!pool) throw new GatewayError("unavailable", `engine "${this.id}" is not loaded`);
+    this.#inFlight++;
+    this.#lastUsedSeconds = this.#options.clock.seconds();
+    try {
+      return await pool.infer(request);
+    } finally {
+      if (--this.#inFlight === 0) for (const done of this.#drained.splice(0)) done();
+    }
+  }
+
+  /** Takes the engine out after what it is working on has been answered. */
+  async unload(role?: PoolRole): Promise<void> {
+    if (role !== "shadow") await this.#stop("serving", true);
+    if (role !== "serving") await this.#stop("shadow", false);
+    this.#reason = undefined;
+    this.#options.onChange(this);
+  }
+
+  async #stop(role: PoolRole, drain: boolean): Promise<void> {
+    await this.#starting[role]?.catch(() => undefined);
+    const pool = this.#pools[role];
+    this.#pools[role] = undefined;
+    if (drain && this.#inFlight > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
+    await pool?.close();
+  }
+
+  #start(role: PoolRole): Promise<void> {
+    this.#starting[role] ??= this.#open(role).finally(() => {
+      this.#starting[role] = undefined;
+      this.#options.onChange(this);
+    });
+    return this.#starting[role];
+  }
+
+  async #open(role: PoolRole): Promise<void> {
+    const { openPool, admit, clock, onChange, onColdStart } = this.#options;
+    this.#reason = undefined;
+    onChange(this);
+    let pool: EnginePool | undefined;
+    try {
+      // A pool that gave up is closed and made anew: loading again is how a person retries a failed engine.
+      await this.#pools[role]?.close();
+      this.#pools[role] = undefined;
+      await admit(this, role);
+      const started = clock.seconds();
+      pool = openPool(this.folder, role);
+      this.#info = await pool.start();
+      const loadedSeconds = clock.seconds() - started;
+      const { firstSeconds } = await warmUp(pool, this.#info, clock);
+      if (role === "serving") onColdStart(this, loadedSeconds + firstSeconds);
+      this.#pools[role] = pool;
+    } catch (error) {
+      await pool?.close();
+      const reason = error instanceof Error ? error.message : String(error);
+      if (role === "serving" || !this.#pools.serving) this.#reason = reason;
+      throw new GatewayError(
+        error instanceof GatewayError && error.code === "unavailable" ? "unavailable" : "conflict",
+        `engine "${this.id}" of model "${this.manifest.model}" cannot be loaded: ${reason}`,
+        { cause: error },
+      );
+    }
+  }
+}
