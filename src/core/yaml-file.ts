@@ -59,7 +59,10 @@ export function checkValue<S extends z.ZodType>(
     const line = lineOf(path) ?? lineOf(path.slice(0, -1));
     const where = line === undefined ? name : `${name}:${line}`;
     const key = keyPath(path);
-    return `${where}: ${key === "" ? "" : `${key}: `}${issue.message}`;
+    // A schema's own words ("must be ...") do not hold the value.
+    const value =
+      issue.message.startsWith("must ") && issue.code !== "invalid_value" ? `${show(issue.input)} ` : "";
+    return `${where}: ${key === "" ? "" : `${key}: `}${value}${issue.message}`;
   });
   throw new GatewayError("invalid", faults.join("\n"), { cause: result.error });
 }

@@ -7,7 +7,7 @@ import { GatewayError } from "../../src/core/errors.ts";
 import { checkValue, parseYaml, parseYamlFile } from "../../src/core/yaml-file.ts";
 
 const schema = z.strictObject({
-  name: z.string(),
+  name: z.string().regex(/^[a-z]+$/, "must be letters"),
   task: z.enum(["classification", "detection"]).optional(),
   instances: z
     .union([z.int().min(1), z.strictObject({ min: z.int().min(1), max: z.int().min(1) })])
@@ -46,6 +46,7 @@ describe("parseYaml", () => {
     expect(fault("name: face\nshadow: { sampleRate: 7 }\n")).toBe(
       "model.yaml:2: shadow.sampleRate: 7 is too large; at most 1",
     );
+    expect(fault("name: a b\n")).toBe('model.yaml:1: name: "a b" must be letters');
     expect(fault("name: [1]\n")).toBe("model.yaml:1: name: [1] is not a text");
     expect(fault("name: a\nshadow: { maxQueue: 1.5 }\n")).toBe(
       "model.yaml:2: shadow.maxQueue: 1.5 is not a whole number",
