@@ -1,0 +1,119 @@
+// What every command needs before it can run: the right Node, the npm packages, the build. Idempotent and, when nothing
+// is to do, fast: each step is skipped when the digest of what it depends on is the one it last ran with.
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const leastNode = [20, 19];
+const started = performance.now();
+
+/** A line of progress with the time gone by, on standard error: standard output belongs to the command. */
+export function say(message) {
+  process.stderr.write(`[${((performance.now() - started) / 1000).toFixed(0).padStart(3)}s] ${message}\n`);
+}
+
+export function fail(message) {
+  process.stderr.write(`crosscheck: ${message}\n`);
+  process.exit(1);
+}
+
+/** Installs and builds what is missing or stale. */
+export async function setup() {
+  checkNode();
+  await installPackages();
+  await build();
+}
+
+function checkNode() {
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major < leastNode[0] || (major === leastNode[0] && minor < leastNode[1]))
+    fail(`Node ${process.versions.node} is too old; install Node >= ${leastNode.join(".")}`);
+}
+
+async function installPackages() {
+  const stamp = join(root, "node_modules", ".crosscheck-packages");
+  const digest = digestOf(["package.json", "package-lock.json", ".npmrc"]);
+  if (readStamp(stamp) === digest) return;
+  say("installing npm packages (once; about 500 MB, most of it runtimes)");
+  const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
+  await run([...npm, "ci", "--no-fund", "--no-audit", "--loglevel=error"], {
+    label: "npm",
+    remedy: "check the network and the npm registry setting, then run the command again",
+  });
+  writeFileSync(stamp, digest);
+}
+
+async function build() {
+  const stamp = join(root, "dist", ".crosscheck-build");
+  const sources = ["src", "engines", "grafana"].flatMap((folder) => sourceFiles(join(root, folder)));
+  const digest = digestOf(["tsconfig.json", "tsconfig.build.json", "package-lock.json", ...sources]);
+  if (readStamp(stamp) === digest) return;
+  say("building TypeScript");
+  // Built beside and moved into place by the compiler file by file; a stale file of a removed source must not stay.
+  rmSync(join(root, "dist"), { recursive: true, force: true });
+  await run([process.execPath, join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json"], {
+    label: "tsc",
+    remedy: "the errors above are in the sources",
+  });
+  mkdirSync(dirname(stamp), { recursive: true });
+  writeFileSync(stamp, digest);
+}
+
+/** Runs a command, its output line by line behind a label. Rejects nowhere: a failure ends the process with the remedy. */
+export async function run(command, { label, remedy, env = {} }) {
+  const code = await runQuietly(command, { label, env });
+  if (code !== 0) fail(`${label}: "${command.join(" ")}" ended with ${code}; ${remedy}`);
+}
+
+/** The same, but its exit code is returned. */
+export function runQuietly(command, { label, env = {}, onLine = (line) => say(`${label}: ${line}`) }) {
+  return new Promise((resolve) => {
+    const child = spawn(command[0], command.slice(1), {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    for (const stream of [child.stdout, child.stderr]) {
+      let rest = "";
+      stream.setEncoding("utf8").on("data", (text) => {
+        const lines = (rest + text).split(/[\r\n]+/);
+        rest = lines.pop();
+        for (const line of lines) if (line.trim()) onLine(line.trimEnd());
+      });
+      stream.on("end", () => rest.trim() && onLine(rest.trimEnd()));
+    }
+    child.on("error", (error) => {
+      onLine(error.message);
+      resolve(127);
+    });
+    child.on("close", (code, signal) => resolve(code ?? signal));
+  });
+}
+
+function sourceFiles(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => !entry.name.startsWith(".") && entry.name !== "node_modules")
+    .flatMap((entry) => {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) return sourceFiles(path);
+      return /\.(ts|json)$/.test(entry.name) ? [relative(root, path)] : [];
+    });
+}
+
+function digestOf(files) {
+  const hash = createHash("sha256");
+  for (const file of files.toSorted()) {
+    const path = join(root, file);
+    hash.update(`${file}\0`);
+    if (existsSync(path)) hash.update(readFileSync(path));
+  }
+  return hash.digest("hex");
+}
+
+function readStamp(path) {
+  return existsSync(path) ? readFileSync(path, "utf8") : undefined;
+}
