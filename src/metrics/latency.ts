@@ -1,0 +1,98 @@
+import type { Clock } from "../core/clock.ts";
+import type { InferenceRole } from "./catalog.ts";
+import { latencyPercentiles } from "./catalog.ts";
+import type { Family, Series } from "./family.ts";
+import { observeInto } from "./observe.ts";
+import type { SlidingHistogram } from "./sliding-histogram.ts";
+import { createSlidingHistogram } from "./sliding-histogram.ts";
+
+/** Engine times of one engine in one role; resolve it once and keep it. */
+export interface LatencyRecorder {
+  /** One run's engine time; what is negative or not finite is left out. Well under a microsecond. */
+  record(seconds: number): void;
+  /** The last 5 minutes, at most 1 s old; undefined when nothing ran in them. */
+  summary(): LatencySummary | undefined;
+}
+
+export interface LatencySummary {
+  readonly count: number;
+  /** Keys are those of `latencyPercentiles`, values seconds. */
+  readonly percentiles: Readonly<Record<string, number>>;
+  readonly jitter: { readonly pdv: number; readonly ipdv: number; readonly iqr: number };
+}
+
+export type LatencyLabels = Readonly<{ model: string; engine: string; role: InferenceRole }>;
+
+/** Seconds for which a summary is shown again instead of computed anew. */
+const freshSeconds = 1;
+
+/** @param families where the three metrics of a run go. */
+export function createLatencyRecorder(
+  labels: LatencyLabels,
+  families: { histogram: Family; percentile: Family; jitter: Family },
+  clock: Clock,
+): LatencyRecorder {
+  const histogram = families.histogram.series(labels);
+  const bounds = families.histogram.definition.buckets ?? [];
+  const times = createSlidingHistogram({ clock, digits: 3 });
+  const steps = createSlidingHistogram({ clock, digits: 2 });
+  const gauges = {
+    percentiles: latencyPercentiles.map((percentile) =>
+      families.percentile.series({ ...labels, percentile }),
+    ),
+    pdv: families.jitter.series({ ...labels, kind: "pdv" }),
+    ipdv: families.jitter.series({ ...labels, kind: "ipdv" }),
+    iqr: families.jitter.series({ ...labels, kind: "iqr" }),
+  };
+  let previous = Number.NaN;
+  let shown: LatencySummary | undefined;
+  let shownAt = -Infinity;
+  show(gauges, undefined);
+
+  return {
+    record(seconds) {
+      if (!(seconds >= 0 && seconds < Infinity)) return;
+      observeInto(histogram, bounds, seconds);
+      times.record(seconds);
+      if (!Number.isNaN(previous)) steps.record(Math.abs(seconds - previous));
+      previous = seconds;
+    },
+    summary() {
+      const now = clock.seconds();
+      if (now - shownAt < freshSeconds) return shown;
+      shownAt = now;
+      shown = summarise(times, steps);
+      show(gauges, shown);
+      return shown;
+    },
+  };
+}
+
+/** PDV and IPDV after RFC 5481 and RFC 3393; both are given as their 99th percentile. */
+function summarise(times: SlidingHistogram, steps: SlidingHistogram): LatencySummary | undefined {
+  const count = times.count();
+  if (count === 0) return undefined;
+  const percentiles = Object.fromEntries(latencyPercentiles.map((p) => [String(p), times.percentile(p)]));
+  return {
+    count,
+    percentiles,
+    jitter: {
+      pdv: times.percentile(99) - times.percentile(0),
+      ipdv: steps.count() === 0 ? 0 : steps.percentile(99),
+      iqr: times.percentile(75) - times.percentile(25),
+    },
+  };
+}
+
+/** A gauge that is NaN is not exposed. */
+function show(
+  gauges: { percentiles: Series[]; pdv: Series; ipdv: Series; iqr: Series },
+  summary: LatencySummary | undefined,
+): void {
+  for (const [at, series] of gauges.percentiles.entries()) {
+    series.values[0] = summary?.percentiles[String(latencyPercentiles[at])] ?? Number.NaN;
+  }
+  for (const kind of ["pdv", "ipdv", "iqr"] as const) {
+    gauges[kind].values[0] = summary?.jitter[kind] ?? Number.NaN;
+  }
+}

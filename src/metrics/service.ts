@@ -1,0 +1,34 @@
+import { contentTypes } from "./exposition.ts";
+import type { Metrics } from "./metrics.ts";
+import { negotiate } from "./negotiate.ts";
+
+/** What GET /metrics answers with; access is the HTTP layer's. */
+export interface MetricsService {
+  /** @param accept the request's Accept header. */
+  scrape(accept: string | undefined): Scrape;
+}
+
+export interface Scrape {
+  readonly contentType: string;
+  /** UTF-8 text in chunks; the event loop turns between them. Read it once, or call `text`. */
+  readonly chunks: AsyncIterable<string>;
+  text(): Promise<string>;
+}
+
+export function createMetricsService({ metrics }: { readonly metrics: Metrics }): MetricsService {
+  return {
+    scrape(accept) {
+      const format = negotiate(accept);
+      const chunks = metrics.expose(format);
+      return {
+        contentType: contentTypes[format],
+        chunks,
+        async text() {
+          const parts: string[] = [];
+          for await (const chunk of chunks) parts.push(chunk);
+          return parts.join("");
+        },
+      };
+    },
+  };
+}
