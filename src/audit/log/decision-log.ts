@@ -1,0 +1,163 @@
+import { constants } from "node:fs";
+import { mkdir, open, readFile, stat, truncate, type FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../../core/clock.ts";
+import { GatewayError } from "../../core/errors.ts";
+import { firstPrev, openLine, sealEntry, type Decision, type LogEntry } from "./entry.ts";
+import { fileName, linesOf, logFiles } from "./verify.ts";
+
+/** Append-only, hash-chained JSON lines; a decision is on disk (fsync) before anything is done about it. */
+export interface DecisionLog {
+  /** @throws GatewayError `conflict` when the line cannot be written (disk full); nothing has been decided then. */
+  append(decision: Decision): Promise<LogEntry>;
+  /** Entries with seq > after, oldest first. */
+  read(after: number, limit: number): Promise<{ entries: LogEntry[]; next: number }>;
+  /** The newest entries, oldest first. */
+  tail(count: number): readonly LogEntry[];
+  readonly lastSeq: number;
+  close(): Promise<void>;
+}
+
+/** Entries kept in memory, so that the page and followers do not read the disk. */
+const tailLength = 1000;
+
+export async function openDecisionLog(options: {
+  readonly directory: string;
+  readonly repository: string;
+  readonly clock: Clock;
+  readonly onAppend?: (entry: LogEntry) => void;
+  /** A file is closed and the next one begun when it is this long; the chain goes on. */
+  readonly rotateBytes?: number;
+}): Promise<DecisionLog> {
+  const { directory, repository, clock, onAppend, rotateBytes = 16 * 1024 * 1024 } = options;
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const files = await logFiles(directory);
+  let number = Math.max(1, files.length);
+  const repaired = await repairTornLine(join(directory, fileName(number)));
+  const tail: LogEntry[] = await readTail(directory, files);
+  let last: Pick<LogEntry, "seq" | "hash"> = tail.at(-1) ?? { seq: 0, hash: firstPrev };
+  let file = await openForAppend(join(directory, fileName(number)));
+  let bytes = (await file.stat()).size;
+  let turn: Promise<unknown> = Promise.resolve();
+  let closed = false;
+
+  async function write(decision: Decision): Promise<LogEntry> {
+    if (closed) throw new GatewayError("unavailable", "the decision log is closed: the gateway is stopping");
+    const { entry, line } = sealEntry(decision, {
+      seq: last.seq + 1,
+      time: clock.now().toISOString(),
+      repository,
+      prev: last.hash,
+    });
+    const text = Buffer.from(`${line}\n`);
+    if (bytes > 0 && bytes + text.length > rotateBytes) await rotate();
+    try {
+      await file.appendFile(text);
+      await file.sync();
+    } catch (cause) {
+      // Whatever part of the line reached the disk is taken back, so that the next line stands on its own.
+      await file.truncate(bytes).catch(() => undefined);
+      throw new GatewayError(
+        "conflict",
+        `the decision cannot be written to "${directory}", so it was not made: ${(cause as Error).message}; free disk space or set store.path`,
+        { cause },
+      );
+    }
+    bytes += text.length;
+    last = entry;
+    tail.push(entry);
+    if (tail.length > tailLength) tail.shift();
+    onAppend?.(entry);
+    return entry;
+  }
+
+  async function rotate(): Promise<void> {
+    const next = await openForAppend(join(directory, fileName(number + 1)));
+    await file.close();
+    file = next;
+    number++;
+    bytes = 0;
+  }
+
+  const log: DecisionLog = {
+    append(decision) {
+      const mine = turn.then(() => write(decision));
+      turn = mine.catch(() => undefined);
+      return mine;
+    },
+    async read(after, limit) {
+      const entries =
+        (tail[0]?.seq ?? 1) <= after + 1
+          ? tail.filter(({ seq }) => seq > after)
+          : await readFrom(directory, after, limit);
+      const page = entries.slice(0, limit);
+      return { entries: page, next: page.at(-1)?.seq ?? after };
+    },
+    tail: (count) => tail.slice(-count),
+    get lastSeq() {
+      return last.seq;
+    },
+    async close() {
+      if (closed) return;
+      await turn;
+      closed = true;
+      await file.close();
+    },
+  };
+  if (repaired > 0)
+    await log.append({
+      type: "repair",
+      model: null,
+      from: null,
+      to: null,
+      trigger: "startup",
+      actor: "gateway",
+      reason: `a torn last line of ${repaired} bytes, left by a crash, was cut off ${fileName(number)}`,
+    });
+  return log;
+}
+
+function openForAppend(path: string): Promise<FileHandle> {
+  return open(path, constants.O_CREAT | constants.O_APPEND | constants.O_RDWR, 0o600);
+}
+
+/** Cuts off a last line without its end of line; returns how many bytes went. */
+async function repairTornLine(path: string): Promise<number> {
+  const size = await stat(path).then(
+    (stats) => stats.size,
+    () => 0,
+  );
+  if (size === 0) return 0;
+  const text = await readFile(path);
+  const keep = text.lastIndexOf(0x0a) + 1;
+  if (keep === size) return 0;
+  await truncate(path, keep);
+  return size - keep;
+}
+
+async function readTail(directory: string, files: readonly string[]): Promise<LogEntry[]> {
+  const entries: LogEntry[] = [];
+  // The last two files hold enough; a chain that is broken further back is `log verify`'s to find.
+  for (const file of files.slice(-2)) {
+    for await (const line of linesOf(join(directory, file))) {
+      const entry = openLine(line);
+      if (typeof entry === "string") continue;
+      entries.push(entry);
+      if (entries.length > tailLength) entries.shift();
+    }
+  }
+  return entries;
+}
+
+async function readFrom(directory: string, after: number, limit: number): Promise<LogEntry[]> {
+  const entries: LogEntry[] = [];
+  for (const file of await logFiles(directory)) {
+    for await (const line of linesOf(join(directory, file))) {
+      const entry = openLine(line);
+      if (typeof entry === "string" || entry.seq <= after) continue;
+      entries.push(entry);
+      if (entries.length >= limit) return entries;
+    }
+  }
+  return entries;
+}

@@ -1,0 +1,65 @@
+import { createReadStream } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { firstPrev, openLine, type LogEntry } from "./entry.ts";
+
+export interface LogFault {
+  readonly file: string;
+  /** 1-based. */
+  readonly line: number;
+  readonly problem: string;
+}
+
+export interface LogCheck {
+  readonly entries: number;
+  readonly files: number;
+  readonly lastHash: string;
+  readonly faults: readonly LogFault[];
+}
+
+/** Files of a decision log in order: decisions-000001.jsonl, decisions-000002.jsonl, ... */
+export async function logFiles(directory: string): Promise<string[]> {
+  const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw error;
+  });
+  return names.filter((name) => /^decisions-\d{6,}\.jsonl$/.test(name)).toSorted();
+}
+
+/** Checks the whole chain: every changed, missing or reordered line is a fault. */
+export async function verifyLog(directory: string): Promise<LogCheck> {
+  const files = await logFiles(directory);
+  const faults: LogFault[] = [];
+  let entries = 0;
+  let last: Pick<LogEntry, "seq" | "hash"> = { seq: 0, hash: firstPrev };
+  for (const [place, file] of files.entries()) {
+    const expected = fileName(place + 1);
+    if (file !== expected) faults.push({ file, line: 0, problem: `file ${expected} is missing` });
+    let number = 0;
+    for await (const line of linesOf(join(directory, file))) {
+      number++;
+      const fault = (problem: string) => faults.push({ file, line: number, problem });
+      const entry = openLine(line);
+      if (typeof entry === "string") {
+        fault(entry);
+        continue;
+      }
+      entries++;
+      if (entry.seq !== last.seq + 1)
+        fault(`seq ${entry.seq} follows ${last.seq}: lines are missing or reordered`);
+      if (entry.prev !== last.hash)
+        fault(`prev does not match the line before: a line is missing, reordered or changed`);
+      last = entry;
+    }
+  }
+  return { entries, files: files.length, lastHash: last.hash, faults };
+}
+
+export function fileName(number: number): string {
+  return `decisions-${String(number).padStart(6, "0")}.jsonl`;
+}
+
+export function linesOf(path: string): AsyncIterable<string> {
+  return createInterface({ input: createReadStream(path, "utf8"), crlfDelay: Infinity });
+}

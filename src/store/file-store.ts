@@ -1,0 +1,70 @@
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { GatewayError } from "../core/errors.ts";
+import { lockFile } from "./file-lock.ts";
+import type { Store } from "./store.ts";
+
+/** The embedded default: a JSON file per key, replaced atomically; one writer at a time. */
+export async function openFileStore({ path }: { readonly path: string }): Promise<Store> {
+  await mkdir(join(path, "state"), { recursive: true, mode: 0o700 });
+  const lock = lockFile(join(path, "lock"));
+  const turns = new Map<string, Promise<void>>();
+  const fileOf = (key: string) => join(path, "state", `${key}.json`);
+
+  return {
+    async read(key) {
+      const text = await readFile(fileOf(key), "utf8").catch((error: NodeJS.ErrnoException) => {
+        if (error.code === "ENOENT") return undefined;
+        throw error;
+      });
+      if (text === undefined) return undefined;
+      try {
+        return JSON.parse(text) as unknown;
+      } catch (cause) {
+        // Written by rename only, so a torn file means a damaged disk: begin anew rather than not at all.
+        await rename(fileOf(key), `${fileOf(key)}.damaged`).catch(() => undefined);
+        throw new GatewayError("conflict", `state file "${fileOf(key)}" is damaged and was set aside`, {
+          cause,
+        });
+      }
+    },
+    write(key, document) {
+      const mine = (turns.get(key) ?? Promise.resolve()).then(() =>
+        replaceFile(fileOf(key), JSON.stringify(document)),
+      );
+      turns.set(
+        key,
+        mine.catch(() => undefined),
+      );
+      return mine;
+    },
+    publish() {},
+    onCommand() {},
+    trouble: undefined,
+    async close() {
+      await Promise.all(turns.values());
+      lock.release();
+    },
+  };
+}
+
+/** Writes beside the file, syncs, renames: a reader sees the old or the new text, whole, whatever happens. */
+async function replaceFile(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const beside = `${path}.new`;
+  try {
+    const file = await open(beside, "w", 0o600);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(beside, path);
+  } catch (cause) {
+    await rm(beside, { force: true }).catch(() => undefined);
+    throw new GatewayError("conflict", `state cannot be written to "${path}": ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
