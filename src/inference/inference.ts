@@ -72,12 +72,22 @@ export interface Inference {
   describe(model: string): Promise<{ model: Model; info: EngineInfo }> | { model: Model; info: EngineInfo };
   infer(model: Model, request: InferenceRequest): Promise<Served>;
   waiting(model: string): number;
+  /** Live requests, so that shadow work can keep out of their way. */
+  readonly load: LiveLoad;
+}
+
+export interface LiveLoad {
+  /** Requests being answered at this moment, over all models. */
+  readonly inFlight: number;
+  /** Requests begun since the gateway started; a change tells that one came in between. */
+  readonly begun: number;
 }
 
 export function createInference(options: InferenceOptions): Inference {
   const { models, limits, chooseCanary, onServed, onFailed, onFailover, clock, log } = options;
   const refused = new RefusedInputs();
   const admissions = new Map<string, Admission>();
+  const load = { inFlight: 0, begun: 0 };
 
   function admissionOf(model: string): Admission {
     let admission = admissions.get(model);
@@ -187,6 +197,8 @@ export function createInference(options: InferenceOptions): Inference {
     async infer(model, request) {
       const milliseconds = Math.min(request.timeoutMs ?? Infinity, model.config.timeoutMs);
       const limit = startTimeLimit(milliseconds, request.signal);
+      load.inFlight++;
+      load.begun++;
       try {
         const served = await serve(model, request, limit.signal);
         // The reply is written in this turn; whoever watches comes in the next.
@@ -198,10 +210,12 @@ export function createInference(options: InferenceOptions): Inference {
         onFailed({ model, engine: model.active, error });
         throw error;
       } finally {
+        load.inFlight--;
         limit.dispose();
       }
     },
     waiting: (name) => admissions.get(name)?.waiting ?? 0,
+    load,
   };
 }
 

@@ -1,0 +1,161 @@
+import type { Clock } from "../core/clock.ts";
+import { HostLostError, type Runner } from "../core/engine.ts";
+import type { Log } from "../core/log.ts";
+import type { Tensor } from "../core/tensor.ts";
+import type { LiveLoad, Served } from "../inference/inference.ts";
+import type { Engine } from "../models/engine.ts";
+import type { Model } from "../models/model.ts";
+import { BoundedQueue } from "./bounded-queue.ts";
+import type { IdleGate } from "./idle-gate.ts";
+
+/** Why a served input was not shadowed; a metric label, so the set is closed. */
+export type DropReason = "sampled_out" | "queue_full" | "busy" | "comparer_full" | "stale";
+
+/** One run of one engine on a served input. */
+export interface ShadowRun {
+  readonly engine: Engine;
+  readonly role: "control" | "shadow";
+  /** Undefined when the run failed. */
+  readonly outputs: readonly Tensor[] | undefined;
+  readonly engineSeconds: number;
+  /** A live request was answered meanwhile: the outputs count, the time does not. */
+  readonly overlapped: boolean;
+  readonly error: Error | undefined;
+}
+
+/** All runs on one served input, in the random order they ran in. */
+export interface ShadowResult {
+  readonly served: Served;
+  readonly runs: readonly ShadowRun[];
+}
+
+export interface Shadow {
+  /** Takes a served request, or drops it; never waits. */
+  offer(served: Served): void;
+  /** Starts the shadow instances of a model's engines before they are needed. */
+  prepare(model: Model): void;
+  readonly length: number;
+  close(): Promise<void>;
+}
+
+/** An input waits at most this long for an idle moment. */
+const patienceSeconds = 5;
+/** A shadow instance that did not load is tried again after this time. */
+const retrySeconds = 60;
+
+export function createShadow(options: {
+  readonly gate: IdleGate;
+  readonly load: LiveLoad;
+  readonly onResult: (result: ShadowResult) => Promise<void> | void;
+  readonly onDropped: (model: string, reason: DropReason) => void;
+  readonly random: () => number;
+  readonly clock: Clock;
+  readonly log: Log;
+}): Shadow {
+  const { gate, load, onResult, onDropped, random, clock, log } = options;
+  const queue = new BoundedQueue<{ served: Served; offeredSeconds: number }>();
+  const retryAt = new WeakMap<Engine, number>();
+  let working: Promise<void> | undefined;
+  const state = { closed: false };
+
+  /** The engine's shadow instance, unless it lately failed to load. */
+  async function runnerOf(engine: Engine): Promise<Runner | undefined> {
+    if (clock.seconds() < (retryAt.get(engine) ?? -Infinity)) return undefined;
+    try {
+      return await engine.shadow();
+    } catch (error) {
+      retryAt.set(engine, clock.seconds() + retrySeconds);
+      log.warn(
+        { model: engine.manifest.model, engine: engine.id, err: error },
+        "shadow instance cannot be loaded",
+      );
+      return undefined;
+    }
+  }
+
+  async function runOne(engine: Engine, served: Served): Promise<ShadowRun | undefined> {
+    const runner = await runnerOf(engine);
+    if (!runner) return undefined;
+    if (!(await gate.wait(served.model.config.shadow.maxUtilization, patienceSeconds))) return undefined;
+    const role = engine === served.model.active ? "control" : "shadow";
+    const { begun } = load;
+    try {
+      const { outputs, engineSeconds } = await runner.infer({ inputs: served.inputs });
+      const overlapped = load.begun !== begun || load.inFlight > 0;
+      return { engine, role, outputs, engineSeconds, overlapped, error: undefined };
+    } catch (thrown) {
+      const error = thrown as Error;
+      if (error instanceof HostLostError && error.reason === "unavailable") return undefined;
+      return { engine, role, outputs: undefined, engineSeconds: Number.NaN, overlapped: true, error };
+    }
+  }
+
+  /** Whole when every engine that can run has run; a busy moment of the whole device ends the input's turn early. */
+  async function runAll(served: Served): Promise<{ runs: ShadowRun[]; whole: boolean }> {
+    const { active, candidates } = served.model;
+    const engines = [active, ...candidates].filter((engine) => engine && !engine.quarantined) as Engine[];
+    const runs: ShadowRun[] = [];
+    for (const engine of shuffled(engines, random)) {
+      if (state.closed) return { runs: [], whole: true };
+      const run = await runOne(engine, served);
+      if (run) runs.push(run);
+      else if (engine.shadowLoaded) return { runs, whole: false };
+    }
+    return { runs, whole: true };
+  }
+
+  async function work(): Promise<void> {
+    for (let job = queue.shift(); job && !state.closed; job = queue.shift()) {
+      const { served, offeredSeconds } = job;
+      const model = served.model.name;
+      if (clock.seconds() - offeredSeconds > patienceSeconds) {
+        onDropped(model, "stale");
+        continue;
+      }
+      try {
+        const { runs, whole } = await runAll(served);
+        if (!whole) onDropped(model, "busy");
+        if (runs.length > 1) await onResult({ served, runs });
+      } catch (error) {
+        log.error({ model, err: error }, "a shadow run failed");
+      }
+    }
+  }
+
+  return {
+    offer(served) {
+      const { model, pinned } = served;
+      const { sampleRate, maxQueue } = model.config.shadow;
+      if (state.closed || pinned || sampleRate === 0 || model.candidates.length === 0) return;
+      if (random() >= sampleRate) return onDropped(model.name, "sampled_out");
+      if (!queue.push({ served, offeredSeconds: clock.seconds() }, maxQueue))
+        return onDropped(model.name, "queue_full");
+      working ??= work().finally(() => (working = undefined));
+    },
+    prepare(model) {
+      if (model.config.shadow.sampleRate === 0 || model.candidates.length === 0) return;
+      void (async () => {
+        for (const engine of [model.active, ...model.candidates])
+          if (engine && !state.closed) await runnerOf(engine);
+      })();
+    },
+    get length() {
+      return queue.length;
+    },
+    async close() {
+      state.closed = true;
+      queue.clear();
+      await working;
+    },
+  };
+}
+
+/** Fisher and Yates. Random order per input is what makes the paired test valid without independence. */
+function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  const result = [...items];
+  for (let i = result.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [result[i], result[j]] = [result[j] as T, result[i] as T];
+  }
+  return result;
+}
