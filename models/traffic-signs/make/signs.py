@@ -1,10 +1,13 @@
 """Renders the traffic signs of the demo model: every shape, digit and letter is drawn here.
 
 A sample is a pure function of (seed, split, index), so any subset can be rendered in any order.
+
+    python signs.py FOLDER    writes contact sheets of faces, clean and corrupted samples
 """
 
 import io
 import math
+import sys
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -307,9 +310,8 @@ def slippery(face, rng):
 
 def children(face, rng):
     _warning(face, rng)
-    direction = -1
-    _person(face, -0.2, 0.2, rng.uniform(0.4, 0.44), direction, BLACK)
-    _person(face, 0.26, 0.26, rng.uniform(0.34, 0.38), direction, BLACK)
+    _person(face, -0.2, 0.2, rng.uniform(0.4, 0.44), -1, BLACK)
+    _person(face, 0.26, 0.26, rng.uniform(0.34, 0.38), -1, BLACK)
 
 
 def roadworks(face, rng):
@@ -538,7 +540,7 @@ def _light(rng, scene, strength):
     return (scene - 118) * contrast + 118
 
 
-def _gamma_noise(rng, pixels, level):
+def _sensor_noise(rng, pixels, level):
     """Sensor noise: a part that grows with the signal and a part that does not."""
     signal = np.sqrt(np.clip(pixels, 0, 255) / 255 + 0.1)
     return pixels + rng.normal(0, 1, pixels.shape) * level * signal
@@ -552,7 +554,7 @@ def _motion(image, length, angle):
     for t in np.linspace(-0.5, 0.5, steps):
         dx, dy = length * t * math.cos(angle), length * t * math.sin(angle)
         moved = image.transform(
-            image.size, Image.Transform.AFFINE, (1, 0, dx, 0, 1, dy), Image.Resampling.BILINEAR, fillcolor=None
+            image.size, Image.Transform.AFFINE, (1, 0, dx, 0, 1, dy), Image.Resampling.BILINEAR
         )
         moved = np.asarray(moved, np.float32)
         # Pixels shifted in from outside are black: keep the picture's own there.
@@ -560,7 +562,7 @@ def _motion(image, length, angle):
     return Image.fromarray(np.clip(total / steps, 0, 255).astype(np.uint8))
 
 
-def scene(label, rng, strength=1.0, noise=True):
+def scene(label, rng, strength=1.0):
     """One picture as an RGB image of SIZE: a sign before a background. Strength scales every variation."""
     face = face_of(label, rng)
     back = _background(rng)
@@ -586,10 +588,8 @@ def scene(label, rng, strength=1.0, noise=True):
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.9)))
     elif chance < 0.5 * strength:
         image = _motion(image, rng.uniform(1.0, 3.0), rng.uniform(0, math.pi))
-    if noise:
-        pixels = _gamma_noise(rng, np.asarray(image, np.float32), rng.uniform(0.5, 9) * strength)
-        image = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
-    return image
+    pixels = _sensor_noise(rng, np.asarray(image, np.float32), rng.uniform(0.5, 9) * strength)
+    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
 # --- corruptions --------------------------------------------------------------------------------
@@ -637,7 +637,7 @@ def occlusion(image, rng, severity):
 
 def night(image, rng, severity):
     pixels = np.asarray(image, np.float32) * (0.25, 0.14, 0.08)[severity]
-    return _gamma_noise(rng, pixels, (8, 11, 14)[severity])
+    return _sensor_noise(rng, pixels, (8, 11, 14)[severity])
 
 
 def pixelate(image, rng, severity):
@@ -720,8 +720,6 @@ def sheet(images, columns, zoom=3, gap=4):
 
 
 if __name__ == "__main__":
-    import sys
-
     out = sys.argv[1] if len(sys.argv) > 1 else "."
     plain = np.random.default_rng(0)
     faces = [Image.alpha_composite(Image.new("RGBA", (FACE, FACE), (110, 120, 130)), face_of(n, plain)) for n in LABELS]

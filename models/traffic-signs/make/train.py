@@ -1,11 +1,13 @@
-"""Trains the demo model on rendered signs and writes model.onnx, samples and model.yaml's data.
+"""Trains the demo model on rendered signs; writes model.onnx and samples/ beside model.yaml.
 
-    python train.py            everything: render, train, export, samples, pictures, measure
-    python train.py --samples  only the samples and pictures, from the committed model.onnx
+    python train.py             renders samples and training set, trains, exports, measures
+    python train.py --samples   renders the samples anew and measures the model that is there
+    python train.py --measure   only measures
 """
 
 import argparse
 import hashlib
+import json
 import multiprocessing
 import os
 import time
@@ -16,6 +18,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import numpy as np
 import onnx
 import onnxruntime
+from PIL import Image
 from onnx import TensorProto, helper, numpy_helper
 
 import signs
@@ -244,7 +247,7 @@ def answers(engine, pixels):
 
 
 def report(path, scores=None):
-    """Prints what the README states. Takes the samples that lie beside the model."""
+    """Prints what the README states, from the samples that lie beside the model."""
     engine = session(path)
     print(f"model.onnx sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}  {path.stat().st_size} bytes")
     for name in ("clean", "corrupted"):
@@ -275,8 +278,6 @@ def report(path, scores=None):
     p50, p99 = np.percentile(times[500:], [50, 99])
     print(f"onnxruntime, one thread: p50 {p50 * 1e3:.3f} ms, p99 {p99 * 1e3:.3f} ms")
     for picture in sorted((path.parent / "samples").glob("*.png")):
-        from PIL import Image
-
         pixels = np.asarray(Image.open(picture).convert("RGB")).transpose(2, 0, 1)
         row = answers(engine, pixels[None])[0]
         print(f"  {picture.name:24s} {signs.LABELS[row.argmax()]} {row.max():.3f}")
@@ -291,33 +292,41 @@ def write_samples(folder, pool):
         signs.sample(SEED, "gallery", signs.LABELS.index(name)).save(folder / f"{name}.png", optimize=True)
 
 
+def write_request(picture, path):
+    """A V2 request in JSON for one picture, ready for curl; asks for the three likeliest signs."""
+    pixels = np.asarray(Image.open(picture).convert("RGB")).transpose(2, 0, 1)
+    data = [round(value / 255, 6) for value in pixels.ravel().tolist()]
+    tensor = {"name": "image", "shape": [1, *pixels.shape], "datatype": "FP32", "data": data}
+    wanted = {"name": "scores", "parameters": {"classification": 3}}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"inputs": [tensor], "outputs": [wanted]}, separators=(",", ":")) + "\n")
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--samples", action="store_true", help="leave model.onnx as it is")
+    arguments.add_argument("--measure", action="store_true", help="leave every file as it is")
     arguments.add_argument("--out", type=Path, default=Path(__file__).resolve().parent.parent)
-    arguments.add_argument("--cache", type=Path, help="keep the rendered training set in this .npz file")
     given = arguments.parse_args()
     model = given.out / "model.onnx"
-    scores = None
+    if given.measure:
+        report(model)
+        return
+    start = time.time()
     with multiprocessing.get_context("spawn").Pool() as pool:
-        start = time.time()
         write_samples(given.out / "samples", pool)
-        print(f"samples rendered in {time.time() - start:.0f} s", flush=True)
-        if not given.samples:
-            if given.cache and given.cache.exists():
-                kept = np.load(given.cache)
-                pixels, labels, held, held_labels = (kept[k] for k in ("pixels", "labels", "held", "held_labels"))
-            else:
-                pixels, labels = signs.samples(SEED, "train", TRAIN, pool)
-                held, held_labels = signs.samples(SEED, "check", CHECK, pool)
-                if given.cache:
-                    np.savez(given.cache, pixels=pixels, labels=labels, held=held, held_labels=held_labels)
-            print(f"{len(labels)} training pictures after {time.time() - start:.0f} s", flush=True)
-    if not given.samples:
-        weights, running, network = train(pixels, labels, held, held_labels)
-        export(weights, running, model)
-        scores = lambda x: np.asarray(network(weights, running, x.transpose(0, 2, 3, 1)))
-    report(model, scores)
+        write_request(given.out / "samples" / "stop.png", given.out / "requests" / "stop.json")
+        print(f"samples rendered after {time.time() - start:.0f} s", flush=True)
+        if given.samples:
+            report(model)
+            return
+        pixels, labels = signs.samples(SEED, "train", TRAIN, pool)
+        held, held_labels = signs.samples(SEED, "check", CHECK, pool)
+        print(f"{TRAIN} training pictures after {time.time() - start:.0f} s", flush=True)
+    weights, running, network = train(pixels, labels, held, held_labels)
+    export(weights, running, model)
+    report(model, lambda x: np.asarray(network(weights, running, x.transpose(0, 2, 3, 1))))
+    print(f"all of it took {time.time() - start:.0f} s")
 
 
 if __name__ == "__main__":
