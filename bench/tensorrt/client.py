@@ -38,7 +38,7 @@ class HostClient:
             cwd=os.path.dirname(program),
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr,
-            env={**os.environ, "PYTHONPATH": os.path.join(root, "engines", "python"), "CROSSCHECK_HOST_PROTOCOL": "1", **(environment or {})},
+            env={**os.environ, "PYTHONPATH": _python_path(root), "CROSSCHECK_HOST_PROTOCOL": "1", **(environment or {})},
         )
         child.close()
         os.close(plan)
@@ -140,6 +140,10 @@ for i, n in enumerate(low):
     os.close(n)
 os.execv(sys.argv[4], sys.argv[4:])
 """
+
+
+def _python_path(root):
+    return os.pathsep.join(filter(None, [os.path.join(root, "engines", "python"), os.environ.get("PYTHONPATH")]))
 
 
 def _count(shape):
