@@ -27,7 +27,7 @@ export interface ModelsOptions {
     role: PoolRole,
   ) => EnginePool;
   /** The engine that a switch made active earlier, from the store. */
-  readonly storedActive: (model: string) => string | undefined;
+  readonly storedActive: (model: string) => Promise<string | undefined>;
   readonly memoryBudgetBytes: number;
   readonly onEvent: (event: ModelEvent) => void;
   readonly clock: Clock;
@@ -74,10 +74,14 @@ export function createModels(options: ModelsOptions): Models {
         for (const engine of model.engines.values()) yield { engine, active: engine === model.active };
     },
     async evict(engine) {
-      log.info({ model: engine.manifest.model, engine: engine.id }, "unloading an idle engine: memory budget");
+      log.info(
+        { model: engine.manifest.model, engine: engine.id },
+        "unloading an idle engine: memory budget",
+      );
       await engine.unload();
       const model = models.get(engine.manifest.model);
-      if (model?.active === engine && model.state === "ready") setState(model, "idle", "evicted: memory budget");
+      if (model?.active === engine && model.state === "ready")
+        setState(model, "idle", "evicted: memory budget");
     },
     seconds: clock.seconds,
     artifactBytes: ({ folder }) => statSync(join(folder.directory, folder.manifest.artifact.file)).size,
@@ -121,18 +125,28 @@ export function createModels(options: ModelsOptions): Models {
         isDeepStrictEqual(hostSettings(before.config), hostSettings(folder.config));
       engines.set(entry.id, same ? old : createEngine(folder.config, { ...entry, manifest: entry.manifest }));
     }
-    return new Model({ name: folder.name, directory: folder.directory, config: folder.config, engines, broken });
+    return new Model({
+      name: folder.name,
+      directory: folder.directory,
+      config: folder.config,
+      engines,
+      broken,
+    });
   }
 
   /** Engines in the order they are tried as active. */
-  function preferences(model: Model, before: Model | undefined): Engine[] {
-    const wanted = [before?.active?.id, storedActive(model.name), model.config.active, model.reference?.id];
-    const engines = [...wanted.map((id) => (id === undefined ? undefined : model.engines.get(id))), ...model.engines.values()];
+  async function preferences(model: Model, before: Model | undefined): Promise<Engine[]> {
+    const stored = await storedActive(model.name);
+    const wanted = [before?.active?.id, stored, model.config.active, model.reference?.id];
+    const engines = [
+      ...wanted.map((id) => (id === undefined ? undefined : model.engines.get(id))),
+      ...model.engines.values(),
+    ];
     return [...new Set(engines.filter((engine) => engine !== undefined))];
   }
 
   async function activateFirst(model: Model, before: Model | undefined): Promise<void> {
-    const order = preferences(model, before);
+    const order = await preferences(model, before);
     let firstError: unknown;
     for (const engine of order) {
       try {
@@ -144,7 +158,12 @@ export function createModels(options: ModelsOptions): Models {
       }
       model.activate(engine);
       if (engine !== order[0])
-        onEvent({ type: "fallback", model, wanted: order[0]?.id ?? "", reason: String((firstError as Error).message) });
+        onEvent({
+          type: "fallback",
+          model,
+          wanted: order[0]?.id ?? "",
+          reason: String((firstError as Error).message),
+        });
       return;
     }
     if (firstError) throw firstError;
@@ -182,7 +201,11 @@ export function createModels(options: ModelsOptions): Models {
     if (standby !== model.active) model.standby ??= standby;
     models.set(name, model);
     setState(model, "ready");
-    await Promise.all([...(before?.engines.values() ?? [])].filter((engine) => model.engines.get(engine.id) !== engine).map((engine) => engine.unload()));
+    await Promise.all(
+      [...(before?.engines.values() ?? [])]
+        .filter((engine) => model.engines.get(engine.id) !== engine)
+        .map((engine) => engine.unload()),
+    );
   }
 
   async function removeModel(name: string): Promise<void> {
@@ -209,7 +232,7 @@ export function createModels(options: ModelsOptions): Models {
     const folder = await repository.read(name);
     if (folder.config?.load !== "onDemand") return loadModel(name);
     const model = assemble({ ...folder, config: folder.config }, undefined);
-    const [first] = preferences(model, undefined);
+    const [first] = await preferences(model, undefined);
     if (!first) return loadModel(name);
     model.activate(first);
     models.set(name, model);
@@ -261,12 +284,20 @@ export function createModels(options: ModelsOptions): Models {
       const model = models.get(name);
       if (model && (model.state === "ready" || model.state === "idle")) return model;
       if (model?.state === "unloaded")
-        throw new GatewayError("notFound", `model "${name}" is unloaded; load it with POST /v2/repository/models/${name}/load`);
-      if (model?.state === "failed") throw new GatewayError("unavailable", `model "${name}" failed: ${model.reason}`);
-      if (model) throw new GatewayError("unavailable", `model "${name}" is loading`, { retryAfterSeconds: 1 });
+        throw new GatewayError(
+          "notFound",
+          `model "${name}" is unloaded; load it with POST /v2/repository/models/${name}/load`,
+        );
+      if (model?.state === "failed")
+        throw new GatewayError("unavailable", `model "${name}" failed: ${model.reason}`);
+      if (model)
+        throw new GatewayError("unavailable", `model "${name}" is loading`, { retryAfterSeconds: 1 });
       const failure = failures.get(name);
       if (failure !== undefined) throw new GatewayError("unavailable", `model "${name}" failed: ${failure}`);
-      throw new GatewayError("notFound", `model "${name}" is not known; GET /v2/models/stats or POST /v2/repository/index list the models`);
+      throw new GatewayError(
+        "notFound",
+        `model "${name}" is not known; GET /v2/models/stats or POST /v2/repository/index list the models`,
+      );
     },
     list: () => [...models.values()],
     async index() {
@@ -281,17 +312,22 @@ export function createModels(options: ModelsOptions): Models {
     unload: (name) =>
       inTurn(name, async () => {
         const model = models.get(name);
-        if (!model) throw new GatewayError("notFound", `model "${name}" is not known, so it cannot be unloaded`);
+        if (!model)
+          throw new GatewayError("notFound", `model "${name}" is not known, so it cannot be unloaded`);
         setState(model, "unloaded", "unloaded");
         await unloadEngines(model);
       }),
     async wake(model) {
       if (model.active?.serving) return model.active;
       // A resident engine answers while the active one comes up; the request names it.
-      const resident = [model.standby, ...model.engines.values()].find((engine) => engine?.serving && !engine.quarantined);
+      const resident = [model.standby, ...model.engines.values()].find(
+        (engine) => engine?.serving && !engine.quarantined,
+      );
       const waking = wakeActive(model);
       if (!resident) return waking;
-      waking.catch((error: unknown) => log.error({ model: model.name, err: error }, "active engine cannot be loaded"));
+      waking.catch((error: unknown) =>
+        log.error({ model: model.name, err: error }, "active engine cannot be loaded"),
+      );
       return resident;
     },
     async close() {

@@ -1,0 +1,191 @@
+import type { Policy } from "../models/manifest.ts";
+
+/**
+ * Life of a candidate: observing -> eligible -> canary -> promoted (it is active) -> watch -> settled; a failed rule
+ * leads to rolledBack (from live traffic) and quarantined.
+ */
+export type CandidateState =
+  | "observing"
+  | "eligible"
+  | "canary"
+  | "promoted"
+  | "watch"
+  | "settled"
+  | "rolledBack"
+  | "quarantined";
+
+/** A rule's verdict as far as a decision needs it; the whole of it goes into the log. */
+export interface RuleVerdict {
+  readonly rule: string;
+  readonly verdict: "pass" | "fail" | "inconclusive";
+  readonly have: number;
+}
+
+/** One engine of a model at the moment of a decision. Times are monotonic seconds. */
+export interface EngineEvidence {
+  readonly id: string;
+  readonly state: CandidateState;
+  /** When it entered its state. */
+  readonly sinceSeconds: number;
+  readonly verdicts: readonly RuleVerdict[];
+  /** Checks in a row that ended so. */
+  readonly failures: number;
+  readonly inconclusives: number;
+  /** Index in policy.canary.steps; only in state canary. */
+  readonly canaryStep: number;
+  /** Live requests it answered since this canary step began. */
+  readonly canarySamples: number;
+}
+
+export interface DecisionInput {
+  readonly nowSeconds: number;
+  readonly policy: Policy;
+  readonly active: EngineEvidence;
+  readonly candidates: readonly EngineEvidence[];
+  /** Where a roll-back goes: the last good active engine, else the reference; undefined when neither can serve. */
+  readonly fallback: string | undefined;
+  /** A manual switch or a cooldown keeps automatic promotion away until then. */
+  readonly pausedUntilSeconds: number;
+  /** When earlier switches were made. */
+  readonly switchSeconds: readonly number[];
+}
+
+export type Action =
+  | { readonly type: "none"; readonly reason: string }
+  | { readonly type: "eligible"; readonly engine: string; readonly reason: string }
+  | { readonly type: "canary"; readonly engine: string; readonly step: number; readonly reason: string }
+  | { readonly type: "promote"; readonly engine: string; readonly reason: string }
+  | { readonly type: "settle"; readonly engine: string; readonly reason: string }
+  | { readonly type: "hold"; readonly engine: string; readonly reason: string }
+  | { readonly type: "quarantine"; readonly engine: string; readonly reason: string }
+  | { readonly type: "rollBack"; readonly engine: string; readonly to: string; readonly reason: string };
+
+const hourSeconds = 3600;
+
+/**
+ * The next action for one model: a pure function of evidence and policy. Safety first: a bad active engine, then bad
+ * candidates, then a canary under way, then the next one. One action a call keeps each decision explainable by itself.
+ */
+export function decide(input: DecisionInput): Action {
+  if (input.policy.mode === "off") return { type: "none", reason: "policy mode is off" };
+  return judgeActive(input) ?? judgeCandidates(input) ?? advanceCanary(input) ?? promoteNext(input);
+}
+
+function judgeActive({ policy, active, fallback, nowSeconds }: DecisionInput): Action | undefined {
+  const failed = failing(active);
+  if (
+    failed.length > 0 &&
+    active.failures > policy.failureLimit &&
+    fallback !== undefined &&
+    fallback !== active.id
+  )
+    return {
+      type: "rollBack",
+      engine: active.id,
+      to: fallback,
+      reason: `active engine fails ${failed.join(", ")} (${active.failures} checks in a row, failureLimit ${policy.failureLimit})`,
+    };
+  const watched = active.state === "promoted" || active.state === "watch";
+  if (watched && nowSeconds - active.sinceSeconds >= policy.watchSeconds && failed.length === 0)
+    return {
+      type: "settle",
+      engine: active.id,
+      reason: `no rule failed for ${policy.watchSeconds} s after the switch`,
+    };
+  return undefined;
+}
+
+function judgeCandidates({ policy, candidates, active }: DecisionInput): Action | undefined {
+  for (const candidate of candidates) {
+    if (candidate.state === "quarantined" || candidate.state === "rolledBack") continue;
+    const failed = failing(candidate);
+    if (failed.length === 0 || candidate.failures <= policy.failureLimit) continue;
+    const reason = `fails ${failed.join(", ")} (${candidate.failures} checks in a row, failureLimit ${policy.failureLimit})`;
+    return candidate.state === "canary"
+      ? { type: "rollBack", engine: candidate.id, to: active.id, reason: `canary ${reason}` }
+      : { type: "quarantine", engine: candidate.id, reason };
+  }
+  return undefined;
+}
+
+function advanceCanary(input: DecisionInput): Action | undefined {
+  const { policy, candidates } = input;
+  const canary = candidates.find(({ state }) => state === "canary");
+  if (!canary) return undefined;
+  if (canary.inconclusives > policy.inconclusiveLimit)
+    return {
+      type: "hold",
+      engine: canary.id,
+      reason: `still inconclusive after ${canary.inconclusives} checks (inconclusiveLimit ${policy.inconclusiveLimit})`,
+    };
+  const step = `canary step ${canary.canaryStep + 1} of ${policy.canary.steps.length}`;
+  if (canary.canarySamples < policy.minSamples)
+    return { type: "none", reason: `${step}: ${canary.canarySamples} of ${policy.minSamples} live samples` };
+  const open = inconclusive(canary);
+  if (open.length > 0) return { type: "none", reason: `${step}: ${open.join(", ")} inconclusive` };
+  if (canary.canaryStep + 1 < policy.canary.steps.length)
+    return {
+      type: "canary",
+      engine: canary.id,
+      step: canary.canaryStep + 1,
+      reason: `${step} passed every rule`,
+    };
+  const blocked = whyNotSwitch(input);
+  if (blocked !== undefined) return { type: "none", reason: blocked };
+  return { type: "promote", engine: canary.id, reason: "passed every rule in every canary step" };
+}
+
+function promoteNext(input: DecisionInput): Action {
+  const { policy, candidates, nowSeconds, active } = input;
+  const newlyEligible = candidates.find(
+    (candidate) => candidate.state === "observing" && ready(candidate, policy, nowSeconds),
+  );
+  if (newlyEligible)
+    return {
+      type: "eligible",
+      engine: newlyEligible.id,
+      reason: `passes ${newlyEligible.verdicts.map(({ rule }) => rule).join(", ")}`,
+    };
+  const eligible = candidates.find(
+    (candidate) => candidate.state === "eligible" && ready(candidate, policy, nowSeconds),
+  );
+  if (!eligible) return { type: "none", reason: "no candidate passes every rule yet" };
+  if (policy.mode !== "automatic") return { type: "none", reason: `policy mode is ${policy.mode}` };
+  if (active.state === "promoted" || active.state === "watch")
+    return { type: "none", reason: "the last switch is still being watched" };
+  const blocked = whyNotSwitch(input);
+  if (blocked !== undefined) return { type: "none", reason: blocked };
+  return { type: "canary", engine: eligible.id, step: 0, reason: "passes every rule in the shadow" };
+}
+
+/** Every rule passes on enough samples, and the candidate has been observed for long enough. */
+function ready(candidate: EngineEvidence, policy: Policy, nowSeconds: number): boolean {
+  const { verdicts } = candidate;
+  return (
+    verdicts.length > 0 &&
+    (candidate.state !== "observing" || nowSeconds - candidate.sinceSeconds >= policy.initialDelaySeconds) &&
+    verdicts.every(({ verdict, have }) => verdict === "pass" && have >= policy.minSamples)
+  );
+}
+
+function whyNotSwitch({
+  policy,
+  nowSeconds,
+  pausedUntilSeconds,
+  switchSeconds,
+}: DecisionInput): string | undefined {
+  if (nowSeconds < pausedUntilSeconds)
+    return `paused for another ${Math.ceil(pausedUntilSeconds - nowSeconds)} s (cooldownSeconds ${policy.cooldownSeconds})`;
+  const lately = switchSeconds.filter((seconds) => nowSeconds - seconds < hourSeconds).length;
+  if (lately >= policy.maxSwitchesPerHour)
+    return `${lately} switches in the last hour (maxSwitchesPerHour ${policy.maxSwitchesPerHour})`;
+  return undefined;
+}
+
+function failing({ verdicts }: EngineEvidence): string[] {
+  return verdicts.filter(({ verdict }) => verdict === "fail").map(({ rule }) => rule);
+}
+
+function inconclusive({ verdicts }: EngineEvidence): string[] {
+  return verdicts.filter(({ verdict }) => verdict === "inconclusive").map(({ rule }) => rule);
+}
