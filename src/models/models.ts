@@ -162,7 +162,7 @@ export function createModels(options: ModelsOptions): Models {
           type: "fallback",
           model,
           wanted: order[0]?.id ?? "",
-          reason: String((firstError as Error).message),
+          reason: (firstError as Error).message,
         });
       return;
     }
