@@ -1,0 +1,163 @@
+"""The engine host of tvm, autotvm and autoscheduler: TVM's graph executor on the shared tensors, without copies on a CPU."""
+
+import os
+import time
+
+# Set before TVM's library is loaded: its runtime part alone (no LLVM in the host), no pinning to cores.
+os.environ["TVM_USE_RUNTIME_LIB"] = "1"
+os.environ["TVM_BIND_THREADS"] = "0"
+os.environ["TVM_NUM_THREADS"] = os.environ.get("CROSSCHECK_THREADS", "1")
+
+from crosscheck_host import Engine, LoadFailed, TensorSpec, serve  # noqa: E402
+
+import trailer  # noqa: E402
+from targets import cpu_name, missing_cpu_features  # noqa: E402
+
+
+def load(job):
+    try:
+        description = trailer.read(job.artifact)
+    except (OSError, ValueError) as cause:
+        raise LoadFailed(f"the artifact cannot be loaded: {cause}", "compile the engine again") from cause
+    target = description["target"]
+    lacking = missing_cpu_features(target)
+    if lacking:
+        raise LoadFailed(f'the engine is for "{target}"; this processor lacks {", ".join(lacking)}', "compile it for this machine")
+    os.environ["TVM_NUM_THREADS"] = str(job.threads)
+    try:
+        import tvm
+    except (ImportError, OSError) as cause:
+        raise LoadFailed(f"TVM cannot be imported: {cause}", "run node engines/tvm/setup.mjs") from cause
+    try:
+        return (CudaEngine if target.startswith("cuda") else CpuEngine)(tvm, job.artifact, description)
+    except LoadFailed:
+        raise
+    except Exception as cause:
+        raise LoadFailed(f"TVM {tvm.__version__} cannot load the library: {cause}", "compile the engine with this TVM") from cause
+
+
+class GraphEngine(Engine):
+    """One graph executor and what both kinds of device do alike."""
+
+    def __init__(self, tvm, artifact, description, device):
+        self.tvm = tvm
+        self.tvm_device = device
+        self.runtime = {"name": "tvm", "version": tvm.__version__}
+        self.inputs = [TensorSpec(t["name"], t["datatype"], t["shape"]) for t in description["inputs"]]
+        self.outputs = [TensorSpec(t["name"], t["datatype"], t["shape"]) for t in description["outputs"]]
+        graph = tvm.runtime.load_module(artifact, "so")["default"](device)
+        self.run_graph = graph["run"]
+        self.set_input = graph["set_input"]
+        self.set_input_zero_copy = graph["set_input_zero_copy"]
+        self.set_output_zero_copy = graph["set_output_zero_copy"]
+        self.get_output = graph["get_output"]
+        # The graph's parameters are inputs too, so a position in the model is looked up by name once.
+        self.places = [graph["get_input_index"](f"i{index}") for index in range(len(self.inputs))]
+
+    def empty(self, spec, device=None):
+        return self.tvm.nd.empty(spec.shape, dtype_name(spec), device or self.tvm.cpu())
+
+
+class CpuEngine(GraphEngine):
+    """Inputs and outputs are bound to the shared memory; a run copies nothing."""
+
+    def __init__(self, tvm, artifact, description):
+        super().__init__(tvm, artifact, description, tvm.cpu())
+        self.device = {"kind": "cpu", "name": cpu_name()}
+        self.spare = {}
+        self.bound_call = None
+        self.zero_copy = self.binds_truly()
+
+    def infer(self, call):
+        if call.bound is None:
+            call.bound = (
+                [self.tvm.nd.from_dlpack(tensor.array) for tensor in call.inputs],
+                {tensor.index: self.tvm.nd.from_dlpack(tensor.array) for tensor in call.outputs},
+            )
+        if not self.zero_copy:
+            return self.infer_copying(*call.bound)
+        if self.bound_call is not call:
+            self.bind(*call.bound)
+            self.bound_call = call
+        self.run_graph()
+        return None
+
+    def bind(self, inputs, outputs):
+        for place, array in zip(self.places, inputs):
+            self.set_input_zero_copy(place, array)
+        for index, spec in enumerate(self.outputs):
+            array = outputs.get(index)
+            if array is None:  # not asked for: it still has to go somewhere
+                array = self.spare.get(index) or self.empty(spec)
+                self.spare[index] = array
+            self.set_output_zero_copy(index, array)
+
+    def infer_copying(self, inputs, outputs):
+        for place, array in zip(self.places, inputs):
+            self.set_input(place, array)
+        self.run_graph()
+        for index, array in outputs.items():
+            self.get_output(index).copyto(array)
+        return None
+
+    def binds_truly(self):
+        """Whether bound tensors give the outputs that copied ones give: a graph may pass an input or a weight straight through."""
+        import numpy
+
+        random = numpy.random.default_rng(1)
+        arrays = [self.tvm.nd.array((random.random(spec.shape) * 2).astype(dtype_name(spec))) for spec in self.inputs]
+        copied = [numpy.empty(spec.shape, dtype_name(spec)) for spec in self.outputs]
+        bound = [self.tvm.nd.array(numpy.full(spec.shape, 77).astype(dtype_name(spec))) for spec in self.outputs]
+        self.infer_copying(arrays, {})
+        for index, array in enumerate(copied):
+            array[...] = self.get_output(index).numpy()
+        for place, array in zip(self.places, arrays):
+            self.set_input(place, self.empty(self.inputs[self.places.index(place)]))
+        self.bind(arrays, dict(enumerate(bound)))
+        self.run_graph()
+        return all(array.numpy().tobytes() == expected.tobytes() for array, expected in zip(bound, copied))
+
+    def mapped(self, memory, address):
+        self.bound_call = None
+
+
+class CudaEngine(GraphEngine):
+    """Inputs are copied to buffers on the device that the graph is bound to, outputs back; the copies are part of the time."""
+
+    def __init__(self, tvm, artifact, description):
+        if not tvm.cuda(0).exist:
+            raise LoadFailed("the engine is for a CUDA GPU, and none is here", "serve it on a machine with that GPU")
+        super().__init__(tvm, artifact, description, tvm.cuda(0))
+        self.device = {"kind": "cuda", "name": self.tvm_device.device_name}
+        self.on_device = [self.empty(spec, self.tvm_device) for spec in self.inputs]
+        for place, array in zip(self.places, self.on_device):
+            self.set_input_zero_copy(place, array)
+        self.results = [self.get_output(index) for index in range(len(self.outputs))]
+
+    def infer(self, call):
+        if call.bound is None:
+            call.bound = (
+                [self.tvm.nd.from_dlpack(tensor.array) for tensor in call.inputs],
+                [(tensor.index, self.tvm.nd.from_dlpack(tensor.array)) for tensor in call.outputs],
+            )
+        inputs, outputs = call.bound
+        begin = time.perf_counter_ns()
+        for array, target in zip(inputs, self.on_device):
+            array.copyto(target)
+        copied = time.perf_counter_ns()
+        self.run_graph()
+        self.tvm_device.sync()
+        ran = time.perf_counter_ns()
+        for index, array in outputs:
+            self.results[index].copyto(array)
+        return time.perf_counter_ns() - begin, ran - copied
+
+
+def dtype_name(spec):
+    import numpy
+
+    return numpy.dtype(spec.dtype).name
+
+
+if __name__ == "__main__":
+    serve(load)
