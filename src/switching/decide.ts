@@ -121,8 +121,12 @@ function advanceCanary(input: DecisionInput): Action | undefined {
   const step = `canary step ${canary.canaryStep + 1} of ${policy.canary.steps.length}`;
   if (canary.canarySamples < policy.minSamples)
     return { type: "none", reason: `${step}: ${canary.canarySamples} of ${policy.minSamples} live samples` };
-  const open = inconclusive(canary);
-  if (open.length > 0) return { type: "none", reason: `${step}: ${open.join(", ")} inconclusive` };
+  const open = canary.verdicts.filter(({ verdict }) => verdict !== "pass");
+  if (open.length > 0)
+    return {
+      type: "none",
+      reason: `${step}: ${open.map(({ rule, verdict }) => `${rule} ${verdict}`).join(", ")}`,
+    };
   if (canary.canaryStep + 1 < policy.canary.steps.length)
     return {
       type: "canary",
@@ -184,8 +188,4 @@ function whyNotSwitch({
 
 function failing({ verdicts }: EngineEvidence): string[] {
   return verdicts.filter(({ verdict }) => verdict === "fail").map(({ rule }) => rule);
-}
-
-function inconclusive({ verdicts }: EngineEvidence): string[] {
-  return verdicts.filter(({ verdict }) => verdict === "inconclusive").map(({ rule }) => rule);
 }

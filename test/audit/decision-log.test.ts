@@ -1,0 +1,130 @@
+import { appendFile, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openDecisionLog, type DecisionLog } from "../../src/audit/log/decision-log.ts";
+import type { Decision } from "../../src/audit/log/entry.ts";
+import { verifyLog } from "../../src/audit/log/verify.ts";
+import { systemClock } from "../../src/core/clock.ts";
+
+let directory: string;
+let log: DecisionLog | undefined;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "crosscheck-log-"));
+});
+afterEach(async () => {
+  await log?.close();
+  log = undefined;
+  await rm(directory, { recursive: true, force: true });
+});
+
+const decision = (to: string): Decision => ({
+  type: "switch",
+  model: "m",
+  from: "a",
+  to,
+  trigger: "manual",
+  actor: "test",
+  reason: `quotes " and \u2028 and "hash":"${"0".repeat(64)}"`,
+});
+
+async function openLog(rotateBytes?: number): Promise<DecisionLog> {
+  log = await openDecisionLog({
+    directory,
+    repository: "/models",
+    clock: systemClock,
+    ...(rotateBytes ? { rotateBytes } : {}),
+  });
+  return log;
+}
+
+async function writeLines(count: number, rotateBytes?: number): Promise<string> {
+  const opened = await openLog(rotateBytes);
+  for (let i = 1; i <= count; i++) await opened.append(decision(`engine-${i}`));
+  await opened.close();
+  return join(directory, "decisions-000001.jsonl");
+}
+
+async function editLines(file: string, edit: (lines: string[]) => string[]): Promise<void> {
+  const lines = (await readFile(file, "utf8")).trimEnd().split("\n");
+  await writeFile(file, `${edit(lines).join("\n")}\n`);
+}
+
+describe("decision log", () => {
+  test("an untouched chain verifies, over a reopening too", async () => {
+    await writeLines(5);
+    const again = await openLog();
+    expect(again.lastSeq).toBe(5);
+    await again.append(decision("later"));
+    await again.close();
+    expect(await verifyLog(directory)).toMatchObject({ entries: 6, faults: [] });
+  });
+
+  test.each<[string, (lines: string[]) => string[], RegExp]>([
+    [
+      "a changed word",
+      (lines) => lines.map((line, i) => (i === 2 ? line.replace("engine-3", "engine-9") : line)),
+      /was changed/,
+    ],
+    ["a missing line", (lines) => lines.filter((_, i) => i !== 2), /missing or reordered/],
+    ["reordered lines", ([a, b, c, ...rest]) => [a, c, b, ...rest] as string[], /missing or reordered/],
+    ["a missing first line", (lines) => lines.slice(1), /missing or reordered/],
+    ["a line that is no entry", (lines) => [...lines, "{}"], /is not a log line/],
+    ["a repeated line", (lines) => [...lines, lines.at(-1) as string], /missing or reordered/],
+  ])("verify finds %s", async (_, edit, problem) => {
+    const file = await writeLines(5);
+    await editLines(file, edit);
+    const { faults } = await verifyLog(directory);
+    expect(faults.length).toBeGreaterThan(0);
+    expect(faults.map((fault) => fault.problem).join("\n")).toMatch(problem);
+  });
+
+  test("a line changed together with its own hash breaks the chain at the next", async () => {
+    const file = await writeLines(3);
+    const { sealEntry } = await import("../../src/audit/log/entry.ts");
+    await editLines(file, (lines) => {
+      const old = JSON.parse(lines[1] as string) as { seq: number; time: string; prev: string };
+      lines[1] = sealEntry(decision("forged"), { ...old, repository: "/models" }).line;
+      return lines;
+    });
+    const { faults } = await verifyLog(directory);
+    expect(faults).toMatchObject([{ line: 3, problem: expect.stringContaining("prev does not match") }]);
+  });
+
+  test("a torn last line is cut off, noted, and the chain goes on", async () => {
+    const file = await writeLines(3);
+    await appendFile(file, '{"seq":4,"time":"2026-01-01T0');
+    const again = await openLog();
+    await again.append(decision("after"));
+    await again.close();
+    expect(await verifyLog(directory)).toMatchObject({ entries: 5, faults: [] });
+    const { entries } = await (await openLog()).read(3, 10);
+    expect(entries.map(({ type }) => type)).toEqual(["repair", "switch"]);
+  });
+
+  test("rotation keeps the chain", async () => {
+    await writeLines(20, 2000);
+    expect((await readdir(directory)).length).toBeGreaterThan(3);
+    expect(await verifyLog(directory)).toMatchObject({ entries: 20, faults: [] });
+    await rm(join(directory, "decisions-000002.jsonl"));
+    expect((await verifyLog(directory)).faults[0]?.problem).toMatch(/000002.jsonl is missing/);
+  });
+
+  test("pages through entries, also those no longer in memory", async () => {
+    await writeLines(1100, 100_000);
+    const again = await openLog();
+    const first = await again.read(0, 400);
+    const second = await again.read(first.next, 400);
+    const third = await again.read(second.next, 400);
+    const seqs = [first, second, third].flatMap(({ entries }) => entries.map(({ seq }) => seq));
+    expect(seqs).toEqual(Array.from({ length: 1100 }, (_, i) => i + 1));
+  });
+
+  test("decisions taken at the same time are written one after another", async () => {
+    const opened = await openLog();
+    await Promise.all(Array.from({ length: 50 }, (_, i) => opened.append(decision(`e${i}`))));
+    await opened.close();
+    expect(await verifyLog(directory)).toMatchObject({ entries: 50, faults: [] });
+  });
+});

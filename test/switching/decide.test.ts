@@ -1,0 +1,181 @@
+import { describe, expect, test } from "vitest";
+import { policySchema, type Policy } from "../../src/models/manifest.ts";
+import {
+  decide,
+  type DecisionInput,
+  type EngineEvidence,
+  type RuleVerdict,
+} from "../../src/switching/decide.ts";
+
+const automatic = policySchema.parse({
+  mode: "automatic",
+  initialDelaySeconds: 30,
+  minSamples: 100,
+  watchSeconds: 60,
+});
+
+function verdict(rule: string, outcome: RuleVerdict["verdict"], have = 1000): RuleVerdict {
+  return { rule, verdict: outcome, have };
+}
+
+const good = [verdict("latencyP99Ratio", "pass"), verdict("flipRatio", "pass")];
+const bad = [verdict("latencyP99Ratio", "pass"), verdict("flipRatio", "fail")];
+const open = [verdict("latencyP99Ratio", "inconclusive"), verdict("flipRatio", "pass")];
+
+function engine(id: string, fields: Partial<EngineEvidence> = {}): EngineEvidence {
+  return {
+    id,
+    state: "observing",
+    sinceSeconds: 0,
+    verdicts: good,
+    failures: 0,
+    inconclusives: 0,
+    canaryStep: 0,
+    canarySamples: 0,
+    ...fields,
+  };
+}
+
+function input(fields: Partial<DecisionInput> = {}): DecisionInput {
+  return {
+    nowSeconds: 1000,
+    policy: automatic,
+    active: engine("ort", { state: "settled" }),
+    candidates: [engine("tvm")],
+    fallback: "last-good",
+    pausedUntilSeconds: 0,
+    switchSeconds: [],
+    ...fields,
+  };
+}
+
+const policy = (fields: Partial<Policy>): Policy => ({ ...automatic, ...fields });
+const canary = (fields: Partial<EngineEvidence> = {}) =>
+  engine("tvm", { state: "canary", canarySamples: 100, ...fields });
+
+describe("decide", () => {
+  test.each<[string, Partial<DecisionInput>, object]>([
+    ["a candidate that passes every rule becomes eligible", {}, { type: "eligible", engine: "tvm" }],
+    [
+      "not before initialDelaySeconds",
+      { candidates: [engine("tvm", { sinceSeconds: 980 })] },
+      { type: "none", reason: "no candidate passes every rule yet" },
+    ],
+    [
+      "not on fewer samples than minSamples",
+      { candidates: [engine("tvm", { verdicts: [verdict("flipRatio", "pass", 99)] })] },
+      { type: "none" },
+    ],
+    [
+      "not while a rule is inconclusive",
+      { candidates: [engine("tvm", { verdicts: open })] },
+      { type: "none" },
+    ],
+    ["not without any verdict", { candidates: [engine("tvm", { verdicts: [] })] }, { type: "none" }],
+    [
+      "an eligible candidate takes the first canary step",
+      { candidates: [engine("tvm", { state: "eligible" })] },
+      { type: "canary", engine: "tvm", step: 0 },
+    ],
+    [
+      "only in automatic mode",
+      { candidates: [engine("tvm", { state: "eligible" })], policy: policy({ mode: "advise" }) },
+      { type: "none", reason: "policy mode is advise" },
+    ],
+    [
+      "mode off does nothing, even about a failing engine",
+      { active: engine("ort", { verdicts: bad, failures: 9 }), policy: policy({ mode: "off" }) },
+      { type: "none" },
+    ],
+    [
+      "a canary step needs live samples of its own",
+      { candidates: [canary({ canarySamples: 99 })] },
+      { type: "none", reason: "canary step 1 of 3: 99 of 100 live samples" },
+    ],
+    [
+      "a step that passed leads to the next",
+      { candidates: [canary()] },
+      { type: "canary", engine: "tvm", step: 1 },
+    ],
+    [
+      "the last step leads to promotion",
+      { candidates: [canary({ canaryStep: 2 })] },
+      { type: "promote", engine: "tvm" },
+    ],
+    [
+      "promotion waits for the cooldown",
+      { candidates: [canary({ canaryStep: 2 })], pausedUntilSeconds: 1010 },
+      { type: "none", reason: "paused for another 10 s (cooldownSeconds 300)" },
+    ],
+    [
+      "promotion respects the cap on switches",
+      { candidates: [canary({ canaryStep: 2 })], switchSeconds: [10, 500, 600, 700] },
+      { type: "none", reason: "4 switches in the last hour (maxSwitchesPerHour 4)" },
+    ],
+    [
+      "switches of more than an hour ago do not count",
+      { nowSeconds: 5000, candidates: [canary({ canaryStep: 2 })], switchSeconds: [10, 20, 30, 40] },
+      { type: "promote" },
+    ],
+    [
+      "a failing canary is rolled back at once",
+      { candidates: [canary({ verdicts: bad, failures: 1 })] },
+      { type: "rollBack", engine: "tvm", to: "ort" },
+    ],
+    [
+      "also during the cooldown",
+      { candidates: [canary({ verdicts: bad, failures: 1 })], pausedUntilSeconds: 9999 },
+      { type: "rollBack" },
+    ],
+    [
+      "failureLimit tolerates that many failed checks",
+      { candidates: [canary({ verdicts: bad, failures: 1 })], policy: policy({ failureLimit: 1 }) },
+      { type: "none" },
+    ],
+    [
+      "a canary that stays inconclusive is held",
+      { candidates: [canary({ verdicts: open, inconclusives: 61 })] },
+      { type: "hold", engine: "tvm" },
+    ],
+    [
+      "a failing candidate is quarantined",
+      { candidates: [engine("tvm", { verdicts: bad, failures: 1 })] },
+      { type: "quarantine", engine: "tvm" },
+    ],
+    [
+      "a quarantined one is left alone",
+      { candidates: [engine("tvm", { state: "quarantined", verdicts: bad, failures: 5 })] },
+      { type: "none" },
+    ],
+    [
+      "a failing active engine goes before everything else",
+      { active: engine("ort", { verdicts: bad, failures: 1 }), candidates: [canary({ canaryStep: 2 })] },
+      { type: "rollBack", engine: "ort", to: "last-good" },
+    ],
+    [
+      "but stays when nothing else can serve",
+      { active: engine("ort", { verdicts: bad, failures: 1 }), fallback: undefined, candidates: [] },
+      { type: "none" },
+    ],
+    [
+      "a promoted engine settles after watchSeconds",
+      { active: engine("tvm", { state: "promoted", sinceSeconds: 940 }) },
+      { type: "settle", engine: "tvm" },
+    ],
+    [
+      "while it is watched no other canary begins",
+      {
+        active: engine("tvm", { state: "promoted", sinceSeconds: 990 }),
+        candidates: [engine("trt", { state: "eligible" })],
+      },
+      { type: "none", reason: "the last switch is still being watched" },
+    ],
+  ])("%s", (_, given, expected) => {
+    expect(decide(input(given))).toMatchObject(expected);
+  });
+
+  test("says which rules failed and how often", () => {
+    const action = decide(input({ candidates: [engine("tvm", { verdicts: bad, failures: 3 })] }));
+    expect(action).toMatchObject({ reason: "fails flipRatio (3 checks in a row, failureLimit 0)" });
+  });
+});
