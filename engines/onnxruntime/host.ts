@@ -6,8 +6,7 @@ import type { Datatype, TensorSpec, TypedArray } from "../../src/core/tensor.ts"
 import type { HostCall, HostTensor } from "../../src/hosting/host-call.ts";
 import { LoadFailed, serveEngine, type HostedEngine, type LoadJob } from "../../src/hosting/host.ts";
 
-/** The engine host of the onnxruntime family: an ONNX or ORT file, run by onnxruntime-node on the shared memory. */
-await serveEngine(load);
+// The engine host of the onnxruntime family: an ONNX or ORT file, run by onnxruntime-node on the shared memory.
 
 /** What is bound to a slot: runtime tensors on the shared memory. A null fetch lets the runtime choose the shape. */
 interface Bound {
@@ -129,3 +128,5 @@ function copyInto(target: TypedArray, source: TypedArray): void {
 function bytesOf({ buffer, byteOffset, byteLength }: TypedArray): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
+
+await serveEngine(load);

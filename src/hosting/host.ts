@@ -65,8 +65,7 @@ async function answerFrames<Bound>(load: (job: LoadJob) => Promise<HostedEngine<
 
   for (;;) {
     const message = read();
-    if (message === "end") return 0;
-    if (typeof message === "string") return broken(message);
+    if ("end" in message) return message.end === undefined ? 0 : broken(message.end);
     const { head, payload } = message;
     if (generation !== undefined && head.generation !== generation) {
       return broken(`a frame of generation ${head.generation} in generation ${generation}`);
@@ -143,11 +142,12 @@ async function answerFrames<Bound>(load: (job: LoadJob) => Promise<HostedEngine<
 }
 
 const nothing = Buffer.alloc(0);
+const cutShort = "the end of file inside a frame";
 
 type Message = { readonly head: FrameHead; readonly payload: Buffer };
 
 /** Blocking reads; the payload lies in the reader's own buffer and holds until the next read. */
-function createFrameReader(): () => Message | "end" | string {
+function createFrameReader(): () => Message | { readonly end: string | undefined } {
   const buffer = Buffer.allocUnsafe(2 * (frame.headBytes + frame.payloadLimit));
   let start = 0;
   let end = 0;
@@ -168,11 +168,12 @@ function createFrameReader(): () => Message | "end" | string {
   }
 
   return () => {
-    if (!fill(frame.headBytes)) return end === start ? "end" : "the end of file inside a frame";
+    if (!fill(frame.headBytes)) return { end: end === start ? undefined : cutShort };
     const head = decodeHead(buffer, start);
-    if (head.magic !== frame.magic) return `a frame with magic 0x${head.magic.toString(16)}`;
-    if (head.payloadBytes > frame.payloadLimit) return `a frame with ${head.payloadBytes} bytes of payload`;
-    if (!fill(frame.headBytes + head.payloadBytes)) return "the end of file inside a frame";
+    if (head.magic !== frame.magic) return { end: `a frame with magic 0x${head.magic.toString(16)}` };
+    if (head.payloadBytes > frame.payloadLimit)
+      return { end: `a frame with ${head.payloadBytes} bytes of payload` };
+    if (!fill(frame.headBytes + head.payloadBytes)) return { end: cutShort };
     const begin = start + frame.headBytes;
     start = begin + head.payloadBytes;
     return { head, payload: buffer.subarray(begin, start) };

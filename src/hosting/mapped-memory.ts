@@ -10,15 +10,16 @@ export interface MappedMemory {
 
 const protReadWrite = 0x3;
 const mapShared = 0x1;
+const mapFailed = 2n ** 64n - 1n;
 const prSetPdeathsig = 1;
 const sigkill = 9;
 
 const libc = koffi.load(null);
 const mmap: (...args: unknown[]) => bigint = libc.func(
-  "intptr_t mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)",
+  "void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)",
 );
 const munmap: (address: bigint, length: number) => number = libc.func(
-  "int munmap(intptr_t addr, size_t length)",
+  "int munmap(void *addr, size_t length)",
 );
 const prctl: (...args: number[]) => number = libc.func(
   "int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)",
@@ -29,8 +30,8 @@ const prctl: (...args: number[]) => number = libc.func(
  * @throws Error when the kernel refuses, with its error number
  */
 export function mapSharedFile(bytes: number): MappedMemory {
-  const address = BigInt(mmap(null, bytes, protReadWrite, mapShared, hostDescriptor.memory, 0));
-  if (address === -1n) throw new Error(`mmap of ${bytes} bytes failed with errno ${koffi.errno()}`);
+  const address = mmap(null, bytes, protReadWrite, mapShared, hostDescriptor.memory, 0);
+  if (address === mapFailed) throw new Error(`mmap of ${bytes} bytes failed with errno ${koffi.errno()}`);
   return {
     buffer: koffi.view(address, bytes),
     unmap: () => {
