@@ -66,6 +66,9 @@ export interface InferenceOptions extends InferenceEvents {
   readonly log: Log;
 }
 
+/** Tries of one request, queueing at lost hosts included; its hard limit usually ends it sooner. */
+const mostAttempts = 4;
+
 /** The hot path: resolve, admit, run on the chosen engine, move once if its host is lost. */
 export interface Inference {
   /** What requests are decoded against; loads the model when it is not loaded. */
@@ -113,35 +116,40 @@ export function createInference(options: InferenceOptions): Inference {
     return lost;
   }
 
+  /** Runs the request; when its host is lost under it, once more elsewhere. Queueing at a lost host is no run. */
   async function run(model: Model, first: Engine, request: InferenceRequest, signal: AbortSignal) {
-    const { inputs, outputs } = request;
-    // A lost host whose engine has nothing healthy left would only queue the request; a resident engine answers it now.
-    const engine =
-      request.pinnedEngine === undefined && first.healthy === 0 ? elsewhere(model, first) : first;
-    try {
-      return { engine, result: await engine.infer({ inputs, outputs, signal }) };
-    } catch (error) {
-      if (!(error instanceof HostLostError)) throw error;
-      const next = request.pinnedEngine === undefined ? elsewhere(model, engine) : engine;
-      onFailover({ model, from: engine, to: next, error });
+    const { inputs, outputs, pinnedEngine } = request;
+    const move = (from: Engine) => (pinnedEngine === undefined ? elsewhere(model, from) : from);
+    // An engine with nothing healthy left would only queue the request; a resident one answers it now.
+    let engine = first.healthy === 0 ? move(first) : first;
+    let lostHosts = 0;
+    for (let attempt = 1; ; attempt++) {
       try {
-        return { engine: next, result: await next.infer({ inputs, outputs, signal }) };
-      } catch (again) {
-        if (!(again instanceof HostLostError)) throw again;
-        if (again.reason === "unavailable")
-          throw new GatewayError("unavailable", `model "${model.name}": ${again.message}`, { cause: again });
-        const hash = refused.add(model.name, inputs);
-        log.error(
-          { model: model.name, input: hash, err: again },
-          "an input was lost with two hosts and is refused from now on",
-        );
-        throw new GatewayError(
-          "unavailable",
-          `two engine hosts of model "${model.name}" were lost on this input; it is refused from now on (input ${hash})`,
-          { cause: again },
-        );
+        return { engine, result: await engine.infer({ inputs, outputs, signal }) };
+      } catch (error) {
+        if (!(error instanceof HostLostError)) throw error;
+        if (error.reason !== "unavailable") lostHosts++;
+        if (lostHosts === 2) throw refuse(model, inputs, error);
+        const next = move(engine);
+        if (attempt === mostAttempts || (next === engine && engine.failure !== undefined))
+          throw new GatewayError("unavailable", `model "${model.name}": ${error.message}`, { cause: error });
+        onFailover({ model, from: engine, to: next, error });
+        engine = next;
       }
     }
+  }
+
+  function refuse(model: Model, inputs: readonly Tensor[], cause: HostLostError): GatewayError {
+    const input = refused.add(model.name, inputs);
+    log.error(
+      { model: model.name, input, err: cause },
+      "two hosts were lost on one input; it is refused from now on",
+    );
+    return new GatewayError(
+      "unavailable",
+      `two engine hosts of model "${model.name}" were lost on this input; it is refused from now on (input ${input})`,
+      { cause },
+    );
   }
 
   async function serve(model: Model, request: InferenceRequest, signal: AbortSignal): Promise<Served> {

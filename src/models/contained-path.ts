@@ -16,6 +16,9 @@ export async function containedPath(directory: string, inner: string): Promise<s
   }
   const path = relative(root, target);
   if (path === ".." || path.startsWith(`..${sep}`) || isAbsolute(path))
-    throw new GatewayError("conflict", `"${inner}" leads out of "${directory}"; keep files inside their folder`);
+    throw new GatewayError(
+      "conflict",
+      `"${inner}" leads out of "${directory}"; keep files inside their folder`,
+    );
   return target;
 }

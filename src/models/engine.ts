@@ -137,7 +137,8 @@ export class Engine implements Runner {
   async shadow(): Promise<Runner> {
     if (!this.#pools.shadow || this.#pools.shadow.failure !== undefined) await this.#start("shadow");
     const pool = this.#pools.shadow;
-    if (!pool) throw new GatewayError("conflict", `engine "${this.id}" was unloaded while its shadow started`);
+    if (!pool)
+      throw new GatewayError("conflict", `engine "${this.id}" was unloaded while its shadow started`);
     return pool;
   }
 

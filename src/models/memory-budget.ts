@@ -46,7 +46,9 @@ export function createMemoryBudget(options: {
         engine.residentBytes() > 0 &&
         !(active && seconds() - engine.lastUsedSeconds < idleSeconds),
     );
-    idle.sort((a, b) => Number(a.active) - Number(b.active) || a.engine.lastUsedSeconds - b.engine.lastUsedSeconds);
+    idle.sort(
+      (a, b) => Number(a.active) - Number(b.active) || a.engine.lastUsedSeconds - b.engine.lastUsedSeconds,
+    );
     return idle[0]?.engine;
   }
 

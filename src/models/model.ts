@@ -52,7 +52,8 @@ export class Model {
     const { reference } = this.config;
     if (reference !== undefined) return this.engines.get(reference);
     for (const engine of this.engines.values())
-      if (engine.manifest.compiler.name === "onnxruntime" && engine.manifest.precision === "fp32") return engine;
+      if (engine.manifest.compiler.name === "onnxruntime" && engine.manifest.precision === "fp32")
+        return engine;
     return undefined;
   }
 
@@ -61,7 +62,8 @@ export class Model {
     const chosen = this.config.candidates;
     return [...this.engines.values()].filter(
       (engine) =>
-        engine !== this.#active && (chosen === undefined || chosen.includes(engine.id) || engine === this.reference),
+        engine !== this.#active &&
+        (chosen === undefined || chosen.includes(engine.id) || engine === this.reference),
     );
   }
 
@@ -76,7 +78,8 @@ export class Model {
     const engine = this.engines.get(id);
     if (engine) return engine;
     const why = this.broken.get(id);
-    if (why !== undefined) throw new GatewayError("conflict", `engine "${id}" of model "${this.name}" cannot be used: ${why}`);
+    if (why !== undefined)
+      throw new GatewayError("conflict", `engine "${id}" of model "${this.name}" cannot be used: ${why}`);
     throw new GatewayError(
       "notFound",
       `model "${this.name}" has no engine "${id}"; it has ${[...this.engines.keys()].join(", ") || "none"}`,

@@ -47,7 +47,8 @@ export async function openRepository(path: string): Promise<Repository> {
 
 async function readModel(root: string, name: string): Promise<ModelFolder> {
   const directory = join(root, name);
-  const known = nameSchema.safeParse(name).success && (await stat(join(directory, "model.yaml")).catch(() => null));
+  const known =
+    nameSchema.safeParse(name).success && (await stat(join(directory, "model.yaml")).catch(() => null));
   if (!known) throw new GatewayError("notFound", `model "${name}" is not in the repository`);
   const folder = { name, directory, config: undefined, engines: [] };
   try {
@@ -76,7 +77,10 @@ async function readEngine(parent: string, id: string, model: string): Promise<En
     await containedPath(parent, id);
     const manifest = await parseYamlFile(join(directory, "engine.yaml"), engineSchema);
     if (manifest.id !== id)
-      throw new GatewayError("conflict", `engine.yaml in folder "${id}" says id: ${manifest.id}; make the two equal`);
+      throw new GatewayError(
+        "conflict",
+        `engine.yaml in folder "${id}" says id: ${manifest.id}; make the two equal`,
+      );
     if (manifest.model !== model)
       throw new GatewayError(
         "conflict",
@@ -94,9 +98,18 @@ async function folderNames(parent: string, marker: string): Promise<string[]> {
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return [];
     throw error;
   });
-  const named = entries.map((entry) => entry.name).filter((name) => nameSchema.safeParse(name).success && !name.startsWith("."));
+  const named = entries
+    .map((entry) => entry.name)
+    .filter((name) => nameSchema.safeParse(name).success && !name.startsWith("."));
   const holding = await Promise.all(
-    named.map((name) => stat(join(parent, name, marker)).then(() => name, () => undefined)),
+    named.map((name) =>
+      stat(join(parent, name, marker)).then(
+        () => name,
+        () => undefined,
+      ),
+    ),
   );
-  return holding.filter((name) => name !== undefined).toSorted((a, b) => a.localeCompare(b, "en", { numeric: true }));
+  return holding
+    .filter((name) => name !== undefined)
+    .toSorted((a, b) => a.localeCompare(b, "en", { numeric: true }));
 }

@@ -13,7 +13,11 @@ const settledWithin = 0.1;
  * Runs the engine on generated inputs until its latency settles: the medians of two windows of runs in a row are within
  * 10 %, or 200 runs or 3 s have gone by. First runs are slow everywhere (lazy allocation, code paging, clocks).
  */
-export async function warmUp(engine: Runner, info: EngineInfo, clock: Clock): Promise<{ firstSeconds: number; runs: number }> {
+export async function warmUp(
+  engine: Runner,
+  info: EngineInfo,
+  clock: Clock,
+): Promise<{ firstSeconds: number; runs: number }> {
   const inputs = info.inputs.map(generatedInput);
   const started = clock.seconds();
   const seconds: number[] = [];
@@ -39,11 +43,14 @@ function median(values: readonly number[]): number {
 
 /** A plausible input: a fixed pattern in 0..1 for floats, zeros and ones otherwise; dynamic dimensions at their least. */
 export function generatedInput(spec: TensorSpec): Tensor {
-  const shape = spec.shape.map((size, axis) => (size >= 0 ? size : Math.max(1, spec.bounds?.[axis]?.[0] ?? 1)));
+  const shape = spec.shape.map((size, axis) =>
+    size >= 0 ? size : Math.max(1, spec.bounds?.[axis]?.[0] ?? 1),
+  );
   const data = new Uint8Array(elementCount(shape) * elementBytes(spec.datatype));
   const view = typedView(spec.datatype, data);
   if (view instanceof Float32Array || view instanceof Float64Array)
     for (let i = 0; i < view.length; i++) view[i] = ((i * 2654435761) % 1024) / 1024;
-  else if (spec.datatype === "BOOL" || spec.datatype === "UINT8") for (let i = 0; i < view.length; i++) view[i] = i & 1;
+  else if (spec.datatype === "BOOL" || spec.datatype === "UINT8")
+    for (let i = 0; i < view.length; i++) view[i] = i & 1;
   return { name: spec.name, datatype: spec.datatype, shape, data };
 }

@@ -1,0 +1,154 @@
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { openDecisionLog } from "./audit/log/decision-log.ts";
+import type { Families } from "./building/families.ts";
+import type { Config } from "./config.ts";
+import { systemClock } from "./core/clock.ts";
+import { createEventFeed } from "./core/event-feed.ts";
+import type { Log } from "./core/log.ts";
+import { createDevices } from "./devices/devices.ts";
+import { createPool } from "./hosting/pool.ts";
+import type { Services } from "./http/services.ts";
+import { createInference } from "./inference/inference.ts";
+import { observeServed } from "./inference/observe.ts";
+import { Statistics } from "./inference/statistics.ts";
+import { createMetrics } from "./metrics/metrics.ts";
+import { createModels } from "./models/models.ts";
+import { openRepository } from "./models/repository.ts";
+import { createServices } from "./services.ts";
+import { createObserver } from "./observer.ts";
+import { openStore } from "./store/open-store.ts";
+import { createController } from "./switching/controller.ts";
+
+export interface Gateway {
+  /** What the HTTP face is made of. */
+  readonly services: Services;
+  /** Loads the eager models; resolves when each is warm, or failed with a reason. */
+  start(): Promise<void>;
+  /** Ends in reverse order what was begun; requests in flight are answered first. */
+  close(): Promise<void>;
+}
+
+/** Joins the parts; reads as the data flows: request -> models -> engine -> reply -> shadow -> audit -> switching. */
+export async function createGateway(options: {
+  readonly config: Config;
+  readonly families: Families;
+  readonly version: string;
+  readonly log: Log;
+}): Promise<Gateway> {
+  const { config, families, version, log } = options;
+  const clock = systemClock;
+  const random = Math.random;
+  const repository = await openRepository(config.repository);
+
+  // What is known: state and decisions on disk, measurements in memory, events for those who watch.
+  const store = await openStore(config.store, log);
+  const feed = createEventFeed();
+  const metrics = createMetrics({ clock });
+  metrics.set("build_info", { version, node: process.versions.node }, 1);
+  const decisions = await openDecisionLog({
+    directory: join(config.store.path, "log"),
+    repository: repository.path,
+    clock,
+    onAppend: (entry) => {
+      store.publish(entry);
+      feed.emit("decision", entry);
+    },
+  });
+  const devices = createDevices({ clock, log, metrics });
+  const statistics = new Statistics();
+
+  // Models and their engines, each in host processes of its own.
+  const models = createModels({
+    repository,
+    openPool: (model, engine, role) => {
+      const { manifest, directory } = engine;
+      const command = families.hostCommand(manifest.compiler.name);
+      return createPool({
+        label: { model: model.name, engine: engine.id },
+        host: { command: [command.file, ...command.args], workingDirectory: command.cwd, env: command.env },
+        artifact: { path: join(directory, manifest.artifact.file), sha256: manifest.artifact.sha256 },
+        manifest,
+        directory,
+        threads: model.threads,
+        instances: role === "serving" ? model.instances : { min: 1, max: 1 },
+        priority: role,
+        watchdogMs: model.watchdogMs,
+        clock,
+        log,
+        onEvent: (event) => {
+          if (event.type === "restarted")
+            metrics.inc("host_restarts_total", {
+              model: model.name,
+              engine: engine.id,
+              reason: event.reason,
+            });
+        },
+      });
+    },
+    storedActive: (model) => controller.storedActive(model),
+    memoryBudgetBytes: config.memoryBudgetBytes ?? Infinity,
+    onEvent: (event) => observe(event),
+    clock,
+    log,
+  });
+
+  // Who serves: by hand, by policy, by health; each decision in the log before it is carried out.
+  const controller = createController({
+    models,
+    decisions,
+    store,
+    keyPrefix: `${createHash("sha256").update(repository.path).digest("hex").slice(0, 16)}/`,
+    repository: repository.path,
+    evidence: { verdicts: () => [] },
+    onSwitched: (model, { from, to, trigger }) =>
+      metrics.inc("switches_total", { model: model.name, from: from ?? "", to: to ?? "", trigger }),
+    onChanged: (model) => observe({ type: "model", model }),
+    random,
+    clock,
+    log,
+  });
+
+  // The hot path, and what it tells about each request when the reply is out.
+  const inference = createInference({
+    models,
+    limits: config.limits,
+    chooseCanary: controller.chooseCanary,
+    onServed: (served) => {
+      observeServed(metrics, served);
+      statistics.served(served, clock.now().getTime());
+      if (served.canary) controller.canaryServed(served.model, served.engine);
+    },
+    onFailed: () => {},
+    onFailover: ({ model, from, to, error }) => {
+      metrics.inc("failovers_total", { model: model.name, engine: from.id, reason: error.reason });
+      log.warn({ model: model.name, from: from.id, to: to.id, reason: error.reason }, "request moved");
+    },
+    clock,
+    log,
+  });
+
+  const observe = createObserver({ metrics, feed, controller, statistics, onReady: () => {}, log });
+  const services = createServices({
+    models,
+    inference,
+    controller,
+    decisions,
+    feed,
+    metrics,
+    statistics,
+    clock,
+  });
+
+  return {
+    services,
+    start: () => models.start(),
+    async close() {
+      await models.close();
+      await controller.close();
+      devices.close();
+      await decisions.close();
+      await store.close();
+    },
+  };
+}

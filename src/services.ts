@@ -1,0 +1,152 @@
+import type { DecisionLog } from "./audit/log/decision-log.ts";
+import type { Clock } from "./core/clock.ts";
+import type { EventFeed } from "./core/event-feed.ts";
+import { GatewayError } from "./core/errors.ts";
+import type {
+  EngineList,
+  ModelDescription,
+  ModelSignature,
+  ModelStatistics,
+  Services,
+} from "./http/services.ts";
+import type { Inference } from "./inference/inference.ts";
+import { observeAnswered } from "./inference/observe.ts";
+import type { Statistics } from "./inference/statistics.ts";
+import type { Metrics } from "./metrics/metrics.ts";
+import { createMetricsService } from "./metrics/service.ts";
+import type { EngineInfo } from "./core/engine.ts";
+import type { Model } from "./models/model.ts";
+import type { Models } from "./models/models.ts";
+import type { Controller } from "./switching/controller.ts";
+
+/** The gateway's parts in the words of the HTTP face: nothing here decides anything. */
+export function createServices(parts: {
+  readonly models: Models;
+  readonly inference: Inference;
+  readonly controller: Controller;
+  readonly decisions: DecisionLog;
+  readonly feed: EventFeed;
+  readonly metrics: Metrics;
+  readonly statistics: Statistics;
+  readonly clock: Clock;
+}): Services {
+  const { models, inference, controller, decisions, feed, metrics, statistics, clock } = parts;
+  // One request asks twice for its model; the second time must find the same one.
+  const resolved = new WeakMap<ModelSignature, Model>();
+
+  function signatureOf({ model, info }: { model: Model; info: EngineInfo }): ModelSignature {
+    const signature = { inputs: info.inputs, outputs: info.outputs, labels: model.config.labels };
+    resolved.set(signature, model);
+    return signature;
+  }
+
+  return {
+    inference: {
+      resolve(name) {
+        const described = inference.describe(name);
+        return described instanceof Promise ? described.then(signatureOf) : signatureOf(described);
+      },
+      async infer(name, request) {
+        const served = await inference.infer(models.get(name), {
+          id: request.id,
+          inputs: request.inputs,
+          outputs: request.outputs,
+          pinnedEngine: request.pinnedEngine,
+          timeoutMs: request.timeoutMs,
+          signal: request.signal,
+          receivedSeconds: request.receivedAtSeconds,
+        });
+        return { engine: served.engine.id, outputs: served.outputs };
+      },
+      onAnswered(record) {
+        const model = models.list().find(({ name }) => name === record.model);
+        // Names that clients make up must not become label values.
+        if (!model) return;
+        const deadlineMs = model.config.deadlineMs;
+        observeAnswered(metrics, {
+          model: record.model,
+          engine: record.engine ?? "",
+          status: record.status,
+          seconds: record.seconds,
+          deadlineSeconds: deadlineMs === undefined ? undefined : deadlineMs / 1000,
+          exemplar: undefined,
+        });
+        statistics.answered({ ...record, ok: record.status < 400 });
+      },
+    },
+    models: {
+      ready: () => {
+        if (!models.started) return { ready: false, reason: "models are still loading" };
+        const loading = models.list().find(({ state }) => state === "loading");
+        return loading ? { ready: false, reason: `model "${loading.name}" is loading` } : { ready: true };
+      },
+      modelReady(name) {
+        try {
+          models.get(name);
+          return { ready: true };
+        } catch (error) {
+          if (error instanceof GatewayError && error.code === "notFound" && !isUnloaded(models, name))
+            throw error;
+          return { ready: false, reason: (error as Error).message };
+        }
+      },
+      describe(name) {
+        const described = inference.describe(name);
+        return described instanceof Promise ? described.then(descriptionOf) : descriptionOf(described);
+      },
+      index: () => models.index(),
+      load: (name) => models.load(name),
+      unload: (name) => models.unload(name),
+      statistics(name) {
+        const chosen = name === undefined ? models.list() : [models.get(name)];
+        return chosen.map((model): ModelStatistics => ({ ...statistics.of(model.name), name: model.name }));
+      },
+    },
+    engines: { list: (name) => engineList(models.get(name)) },
+    switching: controller,
+    log: decisions,
+    events: feed,
+    metrics: createMetricsService({ metrics }),
+  };
+}
+
+/** A model's engines with state and role, those that cannot be used included. */
+export function engineList(model: Model): EngineList {
+  const broken = [...model.broken].map(([id, reason]) => ({
+    ...{ id, state: "failed", reason, role: "none" },
+    ...{ compiler: "", precision: "", artifactSha256: "" },
+  }));
+  return {
+    model: model.name,
+    active: model.active?.id ?? "",
+    reference: model.reference?.id ?? null,
+    engines: [
+      ...[...model.engines.values()].map((engine) => ({
+        id: engine.id,
+        state: engine.state,
+        reason: engine.reason,
+        role: model.roleOf(engine),
+        compiler: engine.manifest.compiler.name,
+        precision: engine.manifest.precision,
+        artifactSha256: engine.manifest.artifact.sha256,
+      })),
+      ...broken,
+    ],
+  };
+}
+
+function isUnloaded(models: Models, name: string): boolean {
+  return models.list().some((model) => model.name === name && model.state === "unloaded");
+}
+
+function descriptionOf({ model, info }: { model: Model; info: EngineInfo }): ModelDescription {
+  return {
+    name: model.name,
+    inputs: info.inputs,
+    outputs: info.outputs,
+    labels: model.config.labels,
+    compiler: model.active?.manifest.compiler.name ?? "",
+    instances: model.config.instances.max,
+    device: info.device.kind === "cpu" ? "cpu" : "gpu",
+  };
+}
