@@ -25,10 +25,12 @@ export function createBoardReader({
     (policy) => `sys/devices/system/cpu/cpufreq/${policy}`,
   );
   const zones = list(root, "sys/class/thermal").filter((name) => name.startsWith("thermal_zone"));
-  let before = counters(root, clock.seconds());
+  // "0::/path" is this process's cgroup in the unified hierarchy; inside a container it is "/".
+  const group = /^0::\/(.*)$/m.exec(text(root, "proc/self/cgroup"))?.[1] ?? "";
+  let before = counters(root, group, clock.seconds());
   return {
     read() {
-      const now = counters(root, clock.seconds());
+      const now = counters(root, group, clock.seconds());
       const micros = (now.seconds - before.seconds) * 1e6;
       const share = (a: number | undefined, b: number | undefined): number | undefined =>
         a === undefined || b === undefined || micros <= 0
@@ -42,7 +44,7 @@ export function createBoardReader({
         cpuThrottledRatio,
         cpuFrequencyRatio: frequencyRatio(root, cores),
         temperatureCelsius: hottest(root, zones),
-        starved: (cpuThrottledRatio ?? 0) > 0.05 || (cpuPressureRatio ?? 0) > 0.6,
+        starved: (cpuThrottledRatio ?? 0) > 0.05,
       };
     },
   };
@@ -51,10 +53,11 @@ export function createBoardReader({
 /** Microsecond counters of the kernel. */
 function counters(
   root: string,
+  group: string,
   seconds: number,
 ): { seconds: number; pressure: number | undefined; throttled: number | undefined } {
   const pressure = /^some .*total=(\d+)/m.exec(text(root, "proc/pressure/cpu"));
-  const throttled = /^throttled_usec (\d+)/m.exec(text(root, "sys/fs/cgroup/cpu.stat"));
+  const throttled = /^throttled_usec (\d+)/m.exec(text(root, join("sys/fs/cgroup", group, "cpu.stat")));
   return {
     seconds,
     pressure: pressure === null ? undefined : Number(pressure[1]),

@@ -37,12 +37,15 @@ export interface TimedReading extends DeviceReading {
 export interface BoardReading {
   /** Share of the last interval in which some task waited for a CPU (PSI); undefined where the kernel does not tell. */
   readonly cpuPressureRatio: number | undefined;
-  /** Share of the last interval for which the cgroup was held back by its CPU quota. */
+  /** Time for which the cgroup's cores were held back by its CPU quota, over the last interval; at most 1. */
   readonly cpuThrottledRatio: number | undefined;
   /** Mean current over mean maximum frequency of the cores. */
   readonly cpuFrequencyRatio: number | undefined;
   /** Hottest thermal zone. */
   readonly temperatureCelsius: number | undefined;
-  /** cpuThrottledRatio above 0.05 or cpuPressureRatio above 0.6: timings then say more of the host than of an engine. */
+  /**
+   * cpuThrottledRatio above 0.05: timings then say more of the host than of an engine. Pressure does not count, since
+   * a gateway that runs its own shadow work on every core has full pressure by itself.
+   */
   readonly starved: boolean;
 }

@@ -19,6 +19,7 @@ function machine(initial: Record<string, string>) {
   return { clock, write, reader: createBoardReader({ clock, root }) };
 }
 
+const stat = "sys/fs/cgroup/services/gateway/cpu.stat";
 const pressure = (total: number) =>
   `some avg10=0.00 avg60=0.00 avg300=0.00 total=${total}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n`;
 const cpuStat = (throttled: number) =>
@@ -39,15 +40,16 @@ describe("board", () => {
 
   it("gives the shares of the time since the last look", () => {
     const { clock, write, reader } = machine({
+      "proc/self/cgroup": "0::/services/gateway\n",
       "proc/pressure/cpu": pressure(1_000_000),
-      "sys/fs/cgroup/cpu.stat": cpuStat(500_000),
+      [stat]: cpuStat(500_000),
       "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "1000000\n",
       "sys/devices/system/cpu/cpufreq/policy0/cpuinfo_max_freq": "2000000\n",
       "sys/class/thermal/thermal_zone0/temp": "45500\n",
       "sys/class/thermal/thermal_zone1/temp": "-256000\n",
     });
     clock.advance(2);
-    write({ "proc/pressure/cpu": pressure(1_200_000), "sys/fs/cgroup/cpu.stat": cpuStat(700_000) });
+    write({ "proc/pressure/cpu": pressure(1_200_000), [stat]: cpuStat(700_000) });
     const first = reader.read();
     expect(first.cpuPressureRatio).toBeCloseTo(0.1);
     expect(first.cpuThrottledRatio).toBeCloseTo(0.1);
@@ -55,8 +57,8 @@ describe("board", () => {
     clock.advance(2);
     expect(reader.read()).toMatchObject({ cpuPressureRatio: 0, cpuThrottledRatio: 0, starved: false });
     clock.advance(1);
-    write({ "proc/pressure/cpu": pressure(2_000_000) });
-    expect(reader.read()).toMatchObject({ cpuThrottledRatio: 0, starved: true });
+    write({ "proc/pressure/cpu": pressure(2_200_000) });
+    expect(reader.read()).toMatchObject({ cpuPressureRatio: 1, cpuThrottledRatio: 0, starved: false });
   });
 });
 
