@@ -1,0 +1,180 @@
+import { readFileSync } from "node:fs";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { createServer, STATUS_CODES } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { getRequestListener } from "@hono/node-server";
+import { type AddressInfo, Server as NetServer } from "node:net";
+import type { Duplex } from "node:stream";
+import type { Clock } from "../core/clock.ts";
+import { GatewayError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
+import { createAccess } from "./access.ts";
+import { createApp } from "./app.ts";
+import { errorReply } from "./errors.ts";
+import { createInferHandler, matchInfer } from "./infer.ts";
+import type { Services } from "./services.ts";
+
+export interface HttpServerOptions {
+  readonly services: Services;
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly keysFile?: string | undefined;
+  /** Paths of PEM files. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+  readonly bodyBytes: number;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface HttpServer {
+  /** `http://127.0.0.1:8000`, with the port that was taken. */
+  readonly url: string;
+  readonly port: number;
+  /** Stops accepting, answers what is in flight, then closes; after `graceMs` it cuts what is left. */
+  close(graceMs?: number): Promise<void>;
+}
+
+/** The HTTP face, listening. @throws GatewayError when the address cannot be had. */
+export async function listen(options: HttpServerOptions): Promise<HttpServer> {
+  const { services, host, port, keysFile, tls, bodyBytes, version, clock, log } = options;
+  const access = createAccess({ keysFile, host, tls: tls !== undefined, clock, log });
+  const { app } = createApp({ services, access, version, log });
+  const inference = services.inference;
+  const infer = createInferHandler({ inference, access, bodyBytes, clock, log });
+  const others = getRequestListener(app.fetch, { overrideGlobalObjects: false, errorHandler: listenerError });
+
+  let closing: Promise<void> | undefined;
+  const eventStreams = new Set<ServerResponse>();
+
+  function onRequest(request: IncomingMessage, response: ServerResponse): void {
+    if (closing) response.setHeader("connection", "close");
+    const target = request.method === "POST" ? matchInfer(request.url ?? "") : undefined;
+    if (target) {
+      void infer(request, response, target.model, target.version);
+      return;
+    }
+    if (request.url?.startsWith("/v1/events")) {
+      eventStreams.add(response);
+      response.once("close", () => eventStreams.delete(response));
+    }
+    void others(request, response);
+  }
+
+  const server = createNodeServer(tls);
+  server.requestTimeout = requestTimeoutMs;
+  server.keepAliveTimeout = keepAliveMs;
+  server.on("request", onRequest);
+  server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
+    // A body that will be refused is not asked for.
+    if (!(Number(request.headers["content-length"]) > bodyBytes)) response.writeContinue();
+    onRequest(request, response);
+  });
+  server.on("checkExpectation", (_request, response: ServerResponse) => {
+    response.writeHead(417, { "content-type": "application/json" });
+    response.end(JSON.stringify({ error: "only Expect: 100-continue is understood" }));
+  });
+  server.on("clientError", answerBrokenRequest);
+  server.on("connect", (_request, socket: Duplex) =>
+    endRaw(socket, 405, "CONNECT is not offered; this is no proxy"),
+  );
+  await started(server, host, port);
+
+  const address = server.address() as AddressInfo;
+  const shownHost = address.family === "IPv6" ? `[${address.address}]` : address.address;
+
+  async function close(graceMs: number): Promise<void> {
+    const closed = new Promise<void>((resolve) => server.once("close", resolve));
+    // net.Server's close: http.Server's would cut idle keep-alive connections whose next request is on its way.
+    NetServer.prototype.close.call(server);
+    for (const stream of eventStreams) stream.end();
+    const sweep = setInterval(() => server.closeIdleConnections(), lastRequestsMs);
+    const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+    await closed;
+    clearInterval(sweep);
+    clearTimeout(cut);
+  }
+
+  return {
+    url: `${tls ? "https" : "http"}://${shownHost}:${address.port}`,
+    port: address.port,
+    close: (graceMs = 10_000) => (closing ??= close(graceMs)),
+  };
+}
+
+/** A body must have arrived by then. */
+const requestTimeoutMs = 120_000;
+/** Longer than load balancers keep theirs, so that none sends into a connection just closed. */
+const keepAliveMs = 75_000;
+/** On closing: how long an idle connection may still send one more request. */
+const lastRequestsMs = 500;
+
+function createNodeServer(tls: HttpServerOptions["tls"]): Server {
+  if (!tls) return createServer();
+  return createTlsServer({ cert: readPem(tls.cert, "tls.cert"), key: readPem(tls.key, "tls.key") });
+}
+
+function readPem(path: string, setting: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : "unknown reason";
+    throw new GatewayError("invalid", `${setting}: ${path} cannot be read: ${reason}`, { cause: error });
+  }
+}
+
+function started(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error) => {
+      const code = "code" in error ? error.code : undefined;
+      const remedy =
+        code === "EADDRINUSE"
+          ? "another program listens there; choose another --port"
+          : code === "EACCES"
+            ? "ports below 1024 need privileges; choose another --port"
+            : "check --host and --port";
+      reject(
+        new GatewayError("conflict", `cannot listen on ${host}:${port}: ${error.message}; ${remedy}`, {
+          cause: error,
+        }),
+      );
+    });
+    server.listen(port, host, resolve);
+  });
+}
+
+/** What @hono/node-server refuses before the app sees it: a request without Host, a URL that does not parse. */
+function listenerError(thrown: unknown): Response {
+  const reason = thrown instanceof Error ? thrown.message : "bad request";
+  const { status, headers, body } = errorReply(
+    new GatewayError("invalid", `the request is not valid: ${reason}`),
+  );
+  return new Response(body, { status, headers });
+}
+
+/** Requests that node's parser refuses never reach the app; their errors are JSON all the same. */
+function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
+  switch (error.code) {
+    case "HPE_HEADER_OVERFLOW":
+      return endRaw(socket, 431, "the request's headers are too large; 16 KiB is the limit");
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return endRaw(socket, 408, "the request did not arrive in time; send it faster, or smaller");
+    case "ECONNRESET":
+      return void socket.destroy();
+    default:
+      return endRaw(socket, 400, `the request is not valid HTTP/1.1: ${error.message}`);
+  }
+}
+
+function endRaw(socket: Duplex, status: number, message: string): void {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const body = JSON.stringify({ error: message });
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\ncontent-type: application/json\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}

@@ -1,0 +1,223 @@
+import type { FeedEvent } from "../core/event-feed.ts";
+import type { Tensor, TensorSpec } from "../core/tensor.ts";
+
+/**
+ * What the HTTP face needs from the rest of the gateway. `gateway.ts` wires them; a route whose service is absent
+ * answers 404 and names it. Every method may throw a GatewayError, which becomes the reply.
+ */
+export interface Services {
+  readonly inference: InferenceService;
+  readonly models: ModelsService;
+  readonly engines?: EnginesService | undefined;
+  readonly switching?: SwitchingService | undefined;
+  readonly audit?: AuditService | undefined;
+  readonly feedback?: FeedbackService | undefined;
+  readonly log?: DecisionLogService | undefined;
+  readonly events?: EventsService | undefined;
+  readonly metrics?: MetricsService | undefined;
+  readonly page?: PageService | undefined;
+}
+
+/** The hot path: called once a request, `resolve` first. */
+export interface InferenceService {
+  /**
+   * What the model takes and gives. Synchronous while an engine is warm; a promise during a cold start, which
+   * `signal` (client gone, the request's own time limit) gives up on.
+   * @throws GatewayError `notFound` (unknown, or unloaded by the API), `unavailable`.
+   */
+  resolve(model: string, signal: AbortSignal): ModelSignature | Promise<ModelSignature>;
+  /** @throws GatewayError `busy`, `unavailable`, `timeout`, `invalid`, `engineFailed`, `notFound` (pinned engine). */
+  infer(model: string, request: InferenceRequest): Promise<InferenceReply>;
+  /** Told once per infer request after its reply was handed to the socket; its errors are logged, never sent. */
+  onAnswered?(record: AnswerRecord): void;
+}
+
+export interface ModelSignature {
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  /** Class names for the classification extension, by index. */
+  readonly labels?: readonly string[] | undefined;
+}
+
+export interface InferenceRequest {
+  /** The client's id, or a generated one; feedback refers to it. */
+  readonly id: string;
+  /** Checked against the signature; `data` may point into the request body and is not changed afterwards. */
+  readonly inputs: readonly Tensor[];
+  /** Names of the outputs wanted; undefined means all. */
+  readonly outputs: readonly string[] | undefined;
+  /** `parameters.engine`: any engine of the model, by id; the caller has been allowed to pin. */
+  readonly pinnedEngine: string | undefined;
+  /** The request's own hard limit, counted from `receivedAtSeconds`; the model's `timeoutMs` holds beside it. */
+  readonly timeoutMs: number | undefined;
+  /** Aborted when the client goes away. */
+  readonly signal: AbortSignal;
+  /** Clock.seconds() when the request's headers had been read. */
+  readonly receivedAtSeconds: number;
+}
+
+export interface InferenceReply {
+  /** Id of the engine that answered. */
+  readonly engine: string;
+  readonly outputs: readonly Tensor[];
+}
+
+/** One infer request as the client saw it, for request_duration_seconds, requests_total and the V2 statistics. */
+export interface AnswerRecord {
+  readonly model: string;
+  /** undefined when no engine answered. */
+  readonly engine: string | undefined;
+  /** The HTTP status sent; 499 when the client had gone before the reply. */
+  readonly status: number;
+  /** Receipt to reply. */
+  readonly seconds: number;
+  /** The pieces outside the engine, for the V2 statistics' compute_input and compute_output. */
+  readonly decodeSeconds: number;
+  readonly encodeSeconds: number;
+}
+
+type Awaitable<T> = T | Promise<T>;
+
+/** Metadata and the repository API. Unknown names throw `notFound`. */
+export interface ModelsService {
+  /** Start-up loading has ended and every model is warm, or failed with a reason. */
+  ready(): Readiness;
+  modelReady(model: string): Readiness;
+  /** Loads a cold model where its tensors are not known yet. */
+  describe(model: string): Awaitable<ModelDescription>;
+  /** Every model of the repository. */
+  index(): Awaitable<readonly IndexEntry[]>;
+  /** Load, or reload when its folder changed; resolves when it is ready. @throws `conflict` when it cannot. */
+  load(model: string): Promise<void>;
+  /** Resolves when requests in flight have ended and its hosts are gone. */
+  unload(model: string): Promise<void>;
+  /** Of one model, or of all without a name. */
+  statistics(model?: string): readonly ModelStatistics[];
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not, and when to look again. */
+  readonly reason?: string | undefined;
+}
+
+export interface ModelDescription extends ModelSignature {
+  readonly name: string;
+  /** Of the active engine: `onnxruntime`, `autotvm`, ...; V2's platform is `crosscheck_<compiler>`. */
+  readonly compiler: string;
+  /** Most instances that may run at once. */
+  readonly instances: number;
+  readonly device: "cpu" | "gpu";
+}
+
+export interface IndexEntry {
+  readonly name: string;
+  readonly state: "READY" | "LOADING" | "UNLOADING" | "UNAVAILABLE";
+  readonly reason: string;
+}
+
+export interface DurationStatistic {
+  readonly count: number;
+  readonly seconds: number;
+}
+
+/** Cumulative since start, clients' requests only; Triton's statistics extension. */
+export interface ModelStatistics {
+  readonly name: string;
+  /** Milliseconds since the epoch; 0 before the first. */
+  readonly lastInferenceMs: number;
+  readonly success: DurationStatistic;
+  readonly fail: DurationStatistic;
+  readonly queue: DurationStatistic;
+  readonly computeInput: DurationStatistic;
+  readonly computeInfer: DurationStatistic;
+  readonly computeOutput: DurationStatistic;
+}
+
+export interface EnginesService {
+  list(model: string): Awaitable<EngineList>;
+}
+
+export interface EngineList {
+  readonly model: string;
+  readonly active: string;
+  readonly reference: string | null;
+  readonly engines: readonly {
+    readonly id: string;
+    readonly state: string;
+    readonly reason: string | null;
+    readonly role: string;
+    readonly compiler: string;
+    readonly precision: string;
+    readonly artifactSha256: string;
+  }[];
+}
+
+/** Both resolve after the log line is on disk and the pointer has moved. */
+export interface SwitchingService {
+  switch(model: string, engine: string, reason: string, actor: string): Promise<SwitchResult>;
+  rollback(model: string, reason: string, actor: string): Promise<SwitchResult>;
+}
+
+export interface SwitchResult {
+  readonly model: string;
+  readonly from: string;
+  readonly to: string;
+  /** The decision as it stands in the log. */
+  readonly decision: unknown;
+}
+
+export type ReportFormat = "html" | "md" | "json";
+
+export interface AuditService {
+  verdicts(model: string): Awaitable<AuditView>;
+  report(model: string, format: ReportFormat): Awaitable<string>;
+}
+
+export interface AuditView {
+  readonly model: string;
+  readonly reference: string | null;
+  readonly candidates: readonly {
+    readonly engine: string;
+    readonly state: string;
+    readonly verdicts: readonly {
+      readonly rule: string;
+      readonly verdict: "pass" | "fail" | "inconclusive";
+      readonly value: number | null;
+      readonly threshold: number;
+      readonly lower: number | null;
+      readonly upper: number | null;
+      readonly have: number;
+      readonly need: number | null;
+      readonly alpha: number;
+    }[];
+  }[];
+}
+
+export interface FeedbackService {
+  /** @throws GatewayError `notFound` when the id is no longer remembered. */
+  label(model: string, id: string, label: string | number): Awaitable<void>;
+}
+
+export interface DecisionLogService {
+  /** Entries after number `after`, oldest first, at most `limit`. */
+  read(
+    after: number,
+    limit: number,
+  ): Awaitable<{ readonly entries: readonly unknown[]; readonly next: number }>;
+}
+
+export interface EventsService {
+  /** Calls `listener` for every remembered event after `lastEventId`, then for new ones; returns how to stop. */
+  subscribe(listener: (event: FeedEvent) => void, lastEventId?: string): () => void;
+}
+
+export interface MetricsService {
+  /** @param accept the request's Accept header, to choose between Prometheus' two text formats */
+  scrape(accept: string | undefined): { readonly contentType: string; text(): Promise<string> };
+}
+
+export interface PageService {
+  /** The live page, one self-contained document. */
+  html(): Awaitable<string>;
+}
