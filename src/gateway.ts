@@ -51,10 +51,11 @@ export async function createGateway(options: {
     repository: repository.path,
     clock,
     onAppend: (entry) => {
-      store.publish(entry);
+      delivery.wake();
       feed.emit("decision", entry);
     },
   });
+  const delivery = store.deliver(decisions);
   const devices = createDevices({ clock, log, metrics });
   const statistics = new Statistics();
 
@@ -113,7 +114,7 @@ export async function createGateway(options: {
   const inference = createInference({
     models,
     limits: config.limits,
-    chooseCanary: controller.chooseCanary,
+    chooseCanary: (model) => controller.chooseCanary(model),
     onServed: (served) => {
       observeServed(metrics, served);
       statistics.served(served, clock.now().getTime());

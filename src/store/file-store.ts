@@ -38,7 +38,7 @@ export async function openFileStore({ path }: { readonly path: string }): Promis
       );
       return mine;
     },
-    publish() {},
+    deliver: () => ({ wake() {} }),
     onCommand() {},
     trouble: undefined,
     async close() {

@@ -9,7 +9,9 @@ export interface StoreOptions {
   readonly url?: string | undefined;
 }
 
-/** The store that the settings name. */
-export function openStore(options: StoreOptions, _log: Log): Promise<Store> {
-  return openFileStore(options);
+/** The store that the settings name; ioredis is loaded only when it is wanted. */
+export async function openStore({ kind, path, url }: StoreOptions, log: Log): Promise<Store> {
+  if (kind === "file" || url === undefined) return openFileStore({ path });
+  const { openRedisStore } = await import("./redis-store.ts");
+  return openRedisStore({ url, path, log });
 }

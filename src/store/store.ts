@@ -7,19 +7,27 @@ export interface Store {
    * @throws GatewayError `conflict` when the disk does not take it; the old document stays.
    */
   write(key: string, document: unknown): Promise<void>;
-  /** Hands a decision to whoever follows the store from elsewhere, once and in order; never throws, never waits. */
-  publish(decision: Published): void;
+  /**
+   * Hands decisions on to whoever follows the store from elsewhere, each once and in order, starting with those not
+   * handed on before. The source is the decision log itself, so nothing is lost while the store is away.
+   */
+  deliver(source: DecisionSource): Delivery;
   /** Calls back for commands given from elsewhere in the fleet; a driver without such a way never does. */
-  onCommand(handler: (command: StoreCommand) => void): void;
-  /** What is wrong with it now, for /v2/health and the log; undefined when all is well. */
+  onCommand(handler: (command: StoreCommand) => Promise<unknown>): void;
+  /** What is wrong with it now; undefined when all is well. Serving never waits for it. */
   readonly trouble: string | undefined;
   close(): Promise<void>;
 }
 
-/** A log entry as far as a store cares. */
-export interface Published {
-  /** 1, 2, 3 ... without gaps. */
-  readonly seq: number;
+export interface DecisionSource {
+  /** Entries with seq > after, oldest first. */
+  read(after: number, limit: number): Promise<{ readonly entries: readonly { readonly seq: number }[] }>;
+  readonly lastSeq: number;
+}
+
+export interface Delivery {
+  /** There is a new entry; never waits, never throws. */
+  wake(): void;
 }
 
 export interface StoreCommand {

@@ -493,12 +493,10 @@ export function createController(options: {
       await Promise.all(turns.values());
     },
   };
-  store.onCommand((command) => {
-    const done =
-      command.type === "switch"
-        ? controller.switch(command.model, command.engine ?? "", command.reason, command.actor)
-        : controller.rollback(command.model, command.reason, command.actor);
-    done.catch((error: unknown) => log.error({ command, err: error }, "a command from the store failed"));
-  });
+  store.onCommand(({ type, model, engine = "", reason, actor }) =>
+    type === "switch"
+      ? controller.switch(model, engine, reason, actor)
+      : controller.rollback(model, reason, actor),
+  );
   return controller;
 }
