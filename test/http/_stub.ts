@@ -1,12 +1,11 @@
 import { once } from "node:events";
 import { connect } from "node:net";
-import { systemClock } from "../../src/core/clock.ts";
 import { createEventFeed } from "../../src/core/event-feed.ts";
 import { GatewayError } from "../../src/core/errors.ts";
 import { silentLog } from "../../src/core/log.ts";
 import type { Tensor } from "../../src/core/tensor.ts";
-import type { HttpServer, HttpServerOptions } from "../../src/http/server.ts";
-import { listen } from "../../src/http/server.ts";
+import type { HttpServer, ListenConfig, ListenOptions } from "../../src/http/listen.ts";
+import { listen } from "../../src/http/listen.ts";
 import type { AnswerRecord, InferenceRequest, ModelSignature, Services } from "../../src/http/services.ts";
 
 /** What the HTTP face is tested against: a model "copy" that returns its input, and one of every control service. */
@@ -162,14 +161,14 @@ export function createStub(of: ModelSignature = signature): Stub {
   return stub;
 }
 
-export function start(stub: Stub, options: Partial<HttpServerOptions> = {}): Promise<HttpServer> {
-  return listen({
-    services: stub.services,
-    host: "127.0.0.1",
-    port: 0,
-    bodyBytes: 1_000_000,
+export function start(
+  stub: Stub,
+  config: Partial<ListenConfig> = {},
+  options: Partial<ListenOptions> = {},
+): Promise<HttpServer> {
+  return listen(stub.services, {
+    config: { host: "127.0.0.1", port: 0, access: {}, limits: { bodyBytes: 1_000_000 }, ...config },
     version: "0.0.0-test",
-    clock: systemClock,
     log: silentLog,
     ...options,
   });

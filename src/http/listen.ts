@@ -6,6 +6,7 @@ import { getRequestListener } from "@hono/node-server";
 import { type AddressInfo, Server as NetServer } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../core/clock.ts";
+import { systemClock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { createAccess } from "./access.ts";
@@ -14,31 +15,39 @@ import { errorReply } from "./errors.ts";
 import { createInferHandler, matchInfer } from "./infer.ts";
 import type { Services } from "./services.ts";
 
-export interface HttpServerOptions {
-  readonly services: Services;
+/** The part of crosscheck.yaml that matters here. */
+export interface ListenConfig {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
-  readonly keysFile?: string | undefined;
+  readonly access: { readonly keysFile?: string | undefined };
   /** Paths of PEM files. */
   readonly tls?: { readonly cert: string; readonly key: string } | undefined;
-  readonly bodyBytes: number;
+  readonly limits: { readonly bodyBytes: number };
+}
+
+export interface ListenOptions {
+  readonly config: ListenConfig;
+  /** Crosscheck's, for /v2 and OpenAPI. */
   readonly version: string;
-  readonly clock: Clock;
   readonly log: Log;
+  readonly clock?: Clock;
 }
 
 export interface HttpServer {
   /** `http://127.0.0.1:8000`, with the port that was taken. */
   readonly url: string;
   readonly port: number;
-  /** Stops accepting, answers what is in flight, then closes; after `graceMs` it cuts what is left. */
-  close(graceMs?: number): Promise<void>;
+  /** Stops accepting, answers what is in flight, then closes; after `drainMs` it cuts what is left. */
+  close(options?: { drainMs?: number }): Promise<void>;
 }
 
 /** The HTTP face, listening. @throws GatewayError when the address cannot be had. */
-export async function listen(options: HttpServerOptions): Promise<HttpServer> {
-  const { services, host, port, keysFile, tls, bodyBytes, version, clock, log } = options;
+export async function listen(services: Services, options: ListenOptions): Promise<HttpServer> {
+  const { config, version, log, clock = systemClock } = options;
+  const { host, port, tls } = config;
+  const { keysFile } = config.access;
+  const { bodyBytes } = config.limits;
   const access = createAccess({ keysFile, host, tls: tls !== undefined, clock, log });
   const { app } = createApp({ services, access, version, log });
   const inference = services.inference;
@@ -84,13 +93,13 @@ export async function listen(options: HttpServerOptions): Promise<HttpServer> {
   const address = server.address() as AddressInfo;
   const shownHost = address.family === "IPv6" ? `[${address.address}]` : address.address;
 
-  async function close(graceMs: number): Promise<void> {
+  async function close(drainMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => server.once("close", resolve));
     // net.Server's close: http.Server's would cut idle keep-alive connections whose next request is on its way.
     NetServer.prototype.close.call(server);
     for (const stream of eventStreams) stream.end();
     const sweep = setInterval(() => server.closeIdleConnections(), lastRequestsMs);
-    const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+    const cut = setTimeout(() => server.closeAllConnections(), drainMs);
     await closed;
     clearInterval(sweep);
     clearTimeout(cut);
@@ -99,7 +108,7 @@ export async function listen(options: HttpServerOptions): Promise<HttpServer> {
   return {
     url: `${tls ? "https" : "http"}://${shownHost}:${address.port}`,
     port: address.port,
-    close: (graceMs = 10_000) => (closing ??= close(graceMs)),
+    close: ({ drainMs = 10_000 } = {}) => (closing ??= close(drainMs)),
   };
 }
 
@@ -110,7 +119,7 @@ const keepAliveMs = 75_000;
 /** On closing: how long an idle connection may still send one more request. */
 const lastRequestsMs = 500;
 
-function createNodeServer(tls: HttpServerOptions["tls"]): Server {
+function createNodeServer(tls: ListenConfig["tls"]): Server {
   if (!tls) return createServer();
   return createTlsServer({ cert: readPem(tls.cert, "tls.cert"), key: readPem(tls.key, "tls.key") });
 }
