@@ -43,7 +43,7 @@ def compile_plan(job, progress):
         "timingCache": "timing.cache",
         "compilerVersion": trt.__version__,
         "target": plans.target_of(device),
-        "device": {"kind": "gpu", **device},
+        "device": {"kind": "cuda", **device},
         "options": job.options,
         "seed": None,  # the builder takes none: it decides by what it measures
         "fingerprint": built.fingerprint,

@@ -33,7 +33,7 @@ class TensorRTEngine(Engine):
         except LoadError as error:
             raise LoadFailed(str(error), error.remedy) from error
         self.runtime = {"name": "tensorrt", "version": trt.__version__}
-        self.device = {"kind": "gpu", **device}
+        self.device = {"kind": "cuda", **device}
         self.inputs = [_spec(port) for port in self._runner.inputs]
         self.outputs = [_spec(port) for port in self._runner.outputs]
 

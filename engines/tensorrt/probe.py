@@ -32,7 +32,7 @@ def probe():
         "available": True,
         "version": trt.__version__,
         "target": target_of(device),
-        "device": {"kind": "gpu", **device},
+        "device": {"kind": "cuda", **device},
     }
 
 

@@ -239,7 +239,7 @@ class Programs(unittest.TestCase):
         for words, environment, manifest in (
             ("built by TensorRT 10.3.0", {}, {"compiler": {"name": "tensorrt", "version": "10.3.0"}}),
             ("sm_87", {}, {"target": "sm_87"}),
-            ("timed on Orin", {}, {"device": {"kind": "gpu", "name": "Orin"}}),
+            ("timed on Orin", {}, {"device": {"kind": "cuda", "name": "Orin"}}),
             ("no usable GPU", {"FAKE_CUDA_NO_DEVICE": "1"}, {}),
             ("cannot be imported", {"PYTHONPATH": os.path.join(ROOT, "engines", "python")}, {}),
         ):

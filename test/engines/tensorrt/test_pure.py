@@ -24,7 +24,7 @@ MANIFEST = {
     "model": "face",
     "compiler": {"name": "tensorrt", "version": "10.6.0"},
     "target": "sm_90",
-    "device": {"kind": "gpu", "name": "NVIDIA H200"},
+    "device": {"kind": "cuda", "name": "NVIDIA H200"},
 }
 
 
