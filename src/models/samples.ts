@@ -86,8 +86,15 @@ function convert(
   }
   const values = typedView(array.datatype, data) as Uint8Array | Float64Array;
   const result = new Float32Array(values.length);
-  if (array.datatype === "FP64" || preprocess === undefined) result.set(values);
-  else {
+  if (array.datatype === "FP64") result.set(values);
+  else if (preprocess === undefined) {
+    // Pixels of 0..255 in a model made for 0..1 would run, and say nothing true.
+    throw new GatewayError(
+      "invalid",
+      `${name}: array "${spec.name}" holds UINT8 pixels, the model takes FP32; say in model.yaml how they become ` +
+        "numbers, such as preprocess: { size: [48, 48], scale: 0.00392 }, or save FP32 values",
+    );
+  } else {
     const plane = preprocess.layout === "nchw" ? elementCount(array.shape.slice(-2)) : 1;
     const channels = (preprocess.layout === "nchw" ? array.shape.at(-3) : array.shape.at(-1)) ?? 1;
     const means = perChannel(preprocess.mean, channels, "mean");
