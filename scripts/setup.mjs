@@ -34,16 +34,28 @@ function checkNode() {
 }
 
 async function installPackages() {
-  const stamp = join(root, "node_modules", ".crosscheck-packages");
-  const digest = digestOf(["package.json", "package-lock.json", ".npmrc"]);
-  if (readStamp(stamp) === digest) return;
+  if (lockSatisfied()) return;
   say("installing npm packages (once; about 500 MB, most of it runtimes)");
   const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
-  await run([...npm, "ci", "--no-fund", "--no-audit", "--loglevel=error"], {
+  // Not `npm ci`: it refuses a lock file in which another platform's optional binaries are missing, which is what
+  // registries that do not carry them all produce. `npm install` keeps to the lock file just the same.
+  await run([...npm, "install", "--no-fund", "--no-audit", "--loglevel=error"], {
     label: "npm",
     remedy: "check the network and the npm registry setting, then run the command again",
   });
-  writeFileSync(stamp, digest);
+}
+
+/** What is installed (npm's own record of it) is what the lock file asks for. */
+function lockSatisfied() {
+  const packages = (file) => {
+    const path = join(root, file);
+    return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")).packages : undefined;
+  };
+  const installed = packages("node_modules/.package-lock.json");
+  if (!installed) return false;
+  return Object.entries(packages("package-lock.json")).every(
+    ([path, { version, optional }]) => path === "" || optional || installed[path]?.version === version,
+  );
 }
 
 async function build() {

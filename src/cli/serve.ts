@@ -4,6 +4,7 @@ import { readFamilies } from "../building/families.ts";
 import { loadConfig } from "../config.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { createGateway } from "../gateway.ts";
+import type { Services } from "../http/services.ts";
 import { checkExposure } from "../http/access.ts";
 import { listen } from "../http/listen.ts";
 import { packageVersion } from "./version.ts";
@@ -44,7 +45,8 @@ async function serve(options: {
   for (const { family, error } of families.problems)
     log.warn({ family, error }, "engine family cannot be used");
   const gateway = await createGateway({ config, families, version: packageVersion(), log });
-  const server = await listen(gateway.services, { config, log });
+  const { services } = gateway;
+  const server = await listen(services, { config, version: packageVersion(), log });
   process.stdout.write(`Crosscheck listens on ${server.url}; loading the models of ${config.repository}\n`);
 
   const stop = new Promise<NodeJS.Signals>((resolve) => {
@@ -53,7 +55,7 @@ async function serve(options: {
   const began = performance.now();
   await Promise.race([gateway.start(), stop]);
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
-  for (const line of await summary(gateway.services)) process.stdout.write(`  ${line}\n`);
+  for (const line of await summary(services)) process.stdout.write(`  ${line}\n`);
   process.stdout.write(
     `Ready after ${seconds} s. The page: ${server.url}/  Metrics: ${server.url}/metrics\n`,
   );

@@ -1,0 +1,25 @@
+import { Command, CommanderError } from "commander";
+import { GatewayError } from "../core/errors.ts";
+import { registerServe } from "./serve.ts";
+import { packageVersion } from "./version.ts";
+
+/** Exit codes of every command: 0 done, 1 failed, 2 usage, 3 inconclusive. */
+export async function main(args: readonly string[]): Promise<void> {
+  const program = new Command("crosscheck")
+    .description("serve models through compiled engines, audit them on live traffic, switch on the evidence")
+    .version(packageVersion())
+    .showSuggestionAfterError()
+    .showHelpAfterError("(add --help for what there is)")
+    .exitOverride();
+  registerServe(program);
+  try {
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+    else {
+      process.stderr.write(`crosscheck: ${error instanceof Error ? error.message : String(error)}\n`);
+      if (!(error instanceof GatewayError) && process.env["CROSSCHECK_LOG_LEVEL"] === "debug") console.error(error);
+      process.exitCode = 1;
+    }
+  }
+}
