@@ -33,6 +33,8 @@ export interface LinkOptions extends LaunchOptions {
 
 const unloadMs = 5000;
 const terminateMs = 2000;
+/** The limit changes with what the host does, so the watchdog looks this often at least. */
+const lookMs = 500;
 /** Between the exit of a process and the end of its socket, whichever comes first. */
 const graceMs = 100;
 
@@ -80,7 +82,7 @@ export function openHostLink(options: LinkOptions): HostLink {
   function watch(): void {
     if (watchdog !== undefined || channel.dueSince === undefined || lost !== undefined) return;
     const left = channel.dueSince + limitSeconds() - seconds();
-    watchdog = setTimeout(check, Math.max(1, left * 1000));
+    watchdog = setTimeout(check, Math.min(Math.max(1, left * 1000), lookMs));
     watchdog.unref();
   }
 
