@@ -1,0 +1,142 @@
+import type { Tensor } from "../core/tensor.ts";
+import type { ClassificationDifference } from "./difference.ts";
+import { numbers } from "./elements.ts";
+
+/**
+ * Top-1 and top-k flips, margin and divergence of two score tensors [N, C], [C] or [N, C, 1, ...]. Rows that are
+ * probabilities on both sides (none negative, sum 1 within 1e-3) are taken as they are, others through softmax.
+ */
+export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): ClassificationDifference {
+  const a = numbers(reference);
+  const b = numbers(candidate);
+  const batch = reference.shape.length > 1 ? (reference.shape[0] as number) : 1;
+  const rows = a.length === 0 ? 0 : batch;
+  const classes = a.length / batch;
+  const k = Math.min(topK, classes - 1);
+  let top1Flips = 0;
+  let topKFlips = 0;
+  let margin = Infinity;
+  let exposed = 0;
+  let kl = 0;
+  let js = 0;
+  for (let row = 0; row < rows; row += 1) {
+    const from = row * classes;
+    const best = argmax(a, from, classes);
+    if (best !== argmax(b, from, classes)) top1Flips += 1;
+    if (k > 0 && !sameTop(a, b, from, classes, k)) topKFlips += 1;
+    const rowMargin = (a[from + best] as number) - secondBest(a, from, classes, best);
+    margin = Math.min(margin, rowMargin);
+    if (2 * largestDifference(a, b, from, classes) >= rowMargin) exposed += 1;
+    const divergence = divergences(a, b, from, classes);
+    kl = Math.max(kl, divergence.kl);
+    js = Math.max(js, divergence.js);
+  }
+  return { rows, top1Flips, topKFlips, margin, exposed, kl, js };
+}
+
+/** First index of the largest value within the row; NaN never wins, and a row of nothing else gives -1. */
+export function argmax(values: ArrayLike<number>, from: number, count: number): number {
+  let best = -1;
+  let largest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < count; i += 1) {
+    const value = values[from + i] as number;
+    if (value > largest || (best === -1 && value === largest)) {
+      largest = value;
+      best = i;
+    }
+  }
+  return best;
+}
+
+function secondBest(values: ArrayLike<number>, from: number, count: number, best: number): number {
+  let second = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < count; i += 1) {
+    const value = values[from + i] as number;
+    if (i !== best && value > second) second = value;
+  }
+  return second;
+}
+
+/** Do the k best of both rows name the same classes? Ties go to the lower index on both sides. */
+function sameTop(
+  a: ArrayLike<number>,
+  b: ArrayLike<number>,
+  from: number,
+  count: number,
+  k: number,
+): boolean {
+  const top = new Set(topClasses(a, from, count, k));
+  return topClasses(b, from, count, k).every((index) => top.has(index));
+}
+
+/** k passes, each for the best that is not taken yet: k is small, and nothing is sorted. */
+function topClasses(values: ArrayLike<number>, from: number, count: number, k: number): number[] {
+  const taken: number[] = [];
+  while (taken.length < k) {
+    let best = -1;
+    for (let i = 0; i < count; i += 1) {
+      const value = values[from + i] as number;
+      if (
+        (best === -1 || value > (values[from + best] as number)) &&
+        !Number.isNaN(value) &&
+        !taken.includes(i)
+      )
+        best = i;
+    }
+    if (best === -1) break;
+    taken.push(best);
+  }
+  return taken;
+}
+
+function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>, from: number, count: number): number {
+  let largest = 0;
+  for (let i = from; i < from + count; i += 1)
+    largest = Math.max(largest, Math.abs((a[i] as number) - (b[i] as number)));
+  return largest;
+}
+
+/** A candidate probability of 0 counts as 1e-12, so that KL stays finite. */
+const smallest = 1e-12;
+
+function divergences(
+  a: ArrayLike<number>,
+  b: ArrayLike<number>,
+  from: number,
+  count: number,
+): { kl: number; js: number } {
+  const raw = isDistribution(a, from, count) && isDistribution(b, from, count);
+  const normA = raw ? 0 : logSumExp(a, from, count);
+  const normB = raw ? 0 : logSumExp(b, from, count);
+  let kl = 0;
+  let js = 0;
+  for (let i = from; i < from + count; i += 1) {
+    const p = raw ? (a[i] as number) : Math.exp((a[i] as number) - normA);
+    const q = raw ? (b[i] as number) : Math.exp((b[i] as number) - normB);
+    const middle = (p + q) / 2;
+    if (p > 0) {
+      kl += p * Math.log(p / Math.max(q, smallest));
+      js += 0.5 * p * Math.log(p / middle);
+    }
+    if (q > 0) js += 0.5 * q * Math.log(q / middle);
+  }
+  // Rounding may leave a hair below 0; NaN stays NaN.
+  return { kl: kl < 0 ? 0 : kl, js: js < 0 ? 0 : js };
+}
+
+function isDistribution(values: ArrayLike<number>, from: number, count: number): boolean {
+  let sum = 0;
+  for (let i = from; i < from + count; i += 1) {
+    const value = values[i] as number;
+    if (!(value >= 0)) return false;
+    sum += value;
+  }
+  return Math.abs(sum - 1) <= 1e-3;
+}
+
+function logSumExp(values: ArrayLike<number>, from: number, count: number): number {
+  const largest = values[from + Math.max(0, argmax(values, from, count))] as number;
+  let sum = 0;
+  for (let i = from; i < from + count; i += 1) sum += Math.exp((values[i] as number) - largest);
+  return largest + Math.log(sum);
+}

@@ -1,0 +1,139 @@
+import type { Tensor } from "../core/tensor.ts";
+import type { DetectionDifference } from "./difference.ts";
+import { numbers } from "./elements.ts";
+import type { DetectionOptions } from "./options.ts";
+
+/**
+ * Decodes both sides (score threshold, non-maximum suppression per class) and matches their detections greedily, the
+ * reference's best score first, by class and IoU. Scores [N, A, C], boxes [N, A, 4]; coordinates in any unit.
+ *
+ * @returns undefined when the tensors do not have these shapes.
+ */
+export function compareDetections(
+  reference: readonly Tensor[],
+  candidate: readonly Tensor[],
+  options: DetectionOptions,
+): DetectionDifference | undefined {
+  const a = detectionsOf(reference, options);
+  const b = detectionsOf(candidate, options);
+  if (a === undefined || b === undefined) return undefined;
+  const total = {
+    reference: 0,
+    candidate: 0,
+    matched: 0,
+    classFlips: 0,
+    changed: 0,
+    maxScoreDifference: 0,
+    minIou: 1,
+  };
+  for (const [image, found] of a.entries()) {
+    const other = b[image] ?? [];
+    const { pairs, left, leftOther } = match(found, other, options.matchIou, true);
+    total.reference += found.length;
+    total.candidate += other.length;
+    total.matched += pairs.length;
+    total.changed += left.length + leftOther.length;
+    total.classFlips += match(left, leftOther, options.matchIou, false).pairs.length;
+    for (const pair of pairs) {
+      total.maxScoreDifference = Math.max(total.maxScoreDifference, Math.abs(pair.a.score - pair.b.score));
+      total.minIou = Math.min(total.minIou, pair.iou);
+    }
+  }
+  return total;
+}
+
+interface Detection {
+  readonly type: number;
+  readonly score: number;
+  readonly box: Box;
+}
+
+type Box = readonly [x1: number, y1: number, x2: number, y2: number];
+
+/** Best candidates that go into suppression: it is quadratic, and a broken engine may pass every anchor. */
+const mostBoxes = 400;
+
+function detectionsOf(outputs: readonly Tensor[], options: DetectionOptions): Detection[][] | undefined {
+  const scoreTensor = outputs.find((output) => output.name === options.scores);
+  const boxTensor = outputs.find((output) => output.name === options.boxes);
+  if (scoreTensor === undefined || boxTensor === undefined || boxTensor.shape.at(-1) !== 4) return undefined;
+  const scores = numbers(scoreTensor);
+  const boxes = numbers(boxTensor);
+  const images = boxTensor.shape.length > 2 ? (boxTensor.shape[0] as number) : 1;
+  const anchors = boxes.length / 4 / images;
+  const classes = scores.length / (anchors * images);
+  if (!Number.isInteger(classes)) return undefined;
+  return Array.from({ length: images }, (_, image) => {
+    const found: Detection[] = [];
+    for (let at = image * anchors; at < (image + 1) * anchors; at += 1) {
+      for (let type = 0; type < classes; type += 1) {
+        const score = scores[at * classes + type] as number;
+        if (score > options.scoreThreshold && type !== options.background)
+          found.push({ type, score, box: boxAt(boxes, at * 4, options.format) });
+      }
+    }
+    found.sort((a, b) => b.score - a.score);
+    return suppress(found.slice(0, mostBoxes), options.nmsIou);
+  });
+}
+
+function boxAt(boxes: ArrayLike<number>, at: number, format: DetectionOptions["format"]): Box {
+  const [a, b, c, d] = [boxes[at], boxes[at + 1], boxes[at + 2], boxes[at + 3]] as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  return format === "corners" ? [a, b, c, d] : [a - c / 2, b - d / 2, a + c / 2, b + d / 2];
+}
+
+/** Greedy non-maximum suppression within each class; `found` by falling score. */
+function suppress(found: readonly Detection[], nmsIou: number): Detection[] {
+  const kept: Detection[] = [];
+  for (const detection of found) {
+    if (!kept.some((k) => k.type === detection.type && iou(k.box, detection.box) > nmsIou))
+      kept.push(detection);
+  }
+  return kept;
+}
+
+interface Pair {
+  readonly a: Detection;
+  readonly b: Detection;
+  readonly iou: number;
+}
+
+function match(
+  found: readonly Detection[],
+  other: readonly Detection[],
+  matchIou: number,
+  sameClass: boolean,
+): { pairs: Pair[]; left: Detection[]; leftOther: Detection[] } {
+  const open = [...other];
+  const pairs: Pair[] = [];
+  const left: Detection[] = [];
+  for (const a of found) {
+    let at = -1;
+    let best = matchIou;
+    for (const [i, b] of open.entries()) {
+      const overlap = iou(a.box, b.box);
+      if (overlap >= best && (!sameClass || a.type === b.type)) {
+        best = overlap;
+        at = i;
+      }
+    }
+    const [b] = at === -1 ? [] : open.splice(at, 1);
+    if (b === undefined) left.push(a);
+    else pairs.push({ a, b, iou: best });
+  }
+  return { pairs, left, leftOther: open };
+}
+
+/** Intersection over union; 0 for boxes without area. */
+function iou(a: Box, b: Box): number {
+  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
+  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
+  if (!(width > 0 && height > 0)) return 0;
+  const shared = width * height;
+  return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared);
+}

@@ -1,0 +1,148 @@
+import { typedView, type Tensor, type TypedArray } from "../core/tensor.ts";
+import { halfTable } from "./half.ts";
+
+/** Elements decoded at a time: three scratch arrays of 32 kB stay in the first-level caches. */
+export const chunkSize = 4096;
+
+/** Decodes [start, start + count) of two tensors of one datatype: values as doubles and their distance in ULP. */
+export type ChunkReader = (start: number, count: number) => void;
+
+export interface Chunk {
+  readonly reference: Float64Array;
+  readonly candidate: Float64Array;
+  /** Only where the values differ is it read; NaN and infinities give figures without meaning. */
+  readonly ulp: Float64Array;
+}
+
+/** Shared by all comparisons of a thread: comparing is synchronous. */
+export const chunk: Chunk = {
+  reference: new Float64Array(chunkSize),
+  candidate: new Float64Array(chunkSize),
+  ulp: new Float64Array(chunkSize),
+};
+
+/** A tensor's values as numbers; 64-bit integers lose what lies beyond 2^53. Copies for types JavaScript lacks. */
+export function numbers(tensor: Tensor): ArrayLike<number> {
+  const view = typedView(tensor.datatype, tensor.data);
+  if (view instanceof BigInt64Array || view instanceof BigUint64Array) return Float64Array.from(view, Number);
+  if (tensor.datatype === "FP16") {
+    const table = halfTable();
+    return Float32Array.from(view, (bits) => table[bits] as number);
+  }
+  if (tensor.datatype === "BF16") {
+    const words = Uint32Array.from(view, (bits) => bits << 16);
+    return new Float32Array(words.buffer);
+  }
+  return view;
+}
+
+/** The reader into `chunk` for two tensors of the same datatype and size. */
+export function chunkReader(reference: Tensor, candidate: Tensor): ChunkReader {
+  const { datatype } = reference;
+  switch (datatype) {
+    case "FP32":
+      return readFloat32(
+        view(reference) as Float32Array,
+        view(candidate) as Float32Array,
+        bits32(reference),
+        bits32(candidate),
+      );
+    case "FP16":
+      return readHalf(view(reference) as Uint16Array, view(candidate) as Uint16Array, halfTable());
+    case "BF16":
+      return readBfloat(view(reference) as Uint16Array, view(candidate) as Uint16Array);
+    case "FP64":
+      return readFloat64(view(reference) as Float64Array, view(candidate) as Float64Array);
+    default:
+      return readWhole(numbers(reference), numbers(candidate));
+  }
+}
+
+function view(tensor: Tensor): TypedArray {
+  return typedView(tensor.datatype, tensor.data);
+}
+
+function bits32(tensor: Tensor): Int32Array {
+  return typedView("INT32", tensor.data) as Int32Array;
+}
+
+/*
+ * Floats of one type, read as sign and magnitude, are ordered like integers: two neighbours differ by 1. A negative
+ * pattern is mirrored so that -0 and +0 both become 0.
+ */
+
+function readFloat32(a: Float32Array, b: Float32Array, aBits: Int32Array, bBits: Int32Array): ChunkReader {
+  const { reference, candidate, ulp } = chunk;
+  return (start, count) => {
+    for (let i = 0; i < count; i += 1) {
+      reference[i] = a[start + i] as number;
+      candidate[i] = b[start + i] as number;
+      const m = aBits[start + i] as number;
+      const n = bBits[start + i] as number;
+      ulp[i] = Math.abs((m < 0 ? -0x80000000 - m : m) - (n < 0 ? -0x80000000 - n : n));
+    }
+  };
+}
+
+function readHalf(a: Uint16Array, b: Uint16Array, table: Float32Array): ChunkReader {
+  const { reference, candidate, ulp } = chunk;
+  return (start, count) => {
+    for (let i = 0; i < count; i += 1) {
+      const m = a[start + i] as number;
+      const n = b[start + i] as number;
+      reference[i] = table[m] as number;
+      candidate[i] = table[n] as number;
+      ulp[i] = Math.abs((m & 0x8000 ? 0x8000 - m : m) - (n & 0x8000 ? 0x8000 - n : n));
+    }
+  };
+}
+
+function readBfloat(a: Uint16Array, b: Uint16Array): ChunkReader {
+  const { reference, candidate, ulp } = chunk;
+  const word = new Uint32Array(1);
+  const float = new Float32Array(word.buffer);
+  return (start, count) => {
+    for (let i = 0; i < count; i += 1) {
+      const m = a[start + i] as number;
+      const n = b[start + i] as number;
+      word[0] = m << 16;
+      reference[i] = float[0] as number;
+      word[0] = n << 16;
+      candidate[i] = float[0] as number;
+      ulp[i] = Math.abs((m & 0x8000 ? 0x8000 - m : m) - (n & 0x8000 ? 0x8000 - n : n));
+    }
+  };
+}
+
+function readFloat64(a: Float64Array, b: Float64Array): ChunkReader {
+  const { reference, candidate, ulp } = chunk;
+  const float = new Float64Array(1);
+  const words = new Int32Array(float.buffer);
+  // High and low words apart: their differences are exact where a 64-bit integer would not fit a double.
+  const sign = (high: number) => (high < 0 ? -1 : 1);
+  return (start, count) => {
+    for (let i = 0; i < count; i += 1) {
+      float[0] = reference[i] = a[start + i] as number;
+      const m = words[1] as number;
+      const mLow = (words[0] as number) >>> 0;
+      float[0] = candidate[i] = b[start + i] as number;
+      const n = words[1] as number;
+      const nLow = (words[0] as number) >>> 0;
+      const high = sign(m) * (m & 0x7fffffff) - sign(n) * (n & 0x7fffffff);
+      ulp[i] = Math.abs(high * 0x100000000 + (sign(m) * mLow - sign(n) * nLow));
+    }
+  };
+}
+
+function readWhole(a: ArrayLike<number>, b: ArrayLike<number>): ChunkReader {
+  const { reference, candidate, ulp } = chunk;
+  return (start, count) => {
+    for (let i = 0; i < count; i += 1) {
+      const m = a[start + i] as number;
+      const n = b[start + i] as number;
+      reference[i] = m;
+      candidate[i] = n;
+      ulp[i] = Math.abs(m - n);
+    }
+  };
+}

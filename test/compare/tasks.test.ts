@@ -1,0 +1,208 @@
+import { describe, expect, test } from "vitest";
+import { compareOutputs } from "../../src/compare/compare.ts";
+import { createNoiseFloor } from "../../src/compare/noise-floor.ts";
+import type { CompareOptions, DetectionOptions } from "../../src/compare/options.ts";
+import type { Tensor } from "../../src/core/tensor.ts";
+
+function f32(name: string, shape: number[], values: readonly number[]): Tensor {
+  return { name, datatype: "FP32", shape, data: new Uint8Array(Float32Array.from(values).buffer) };
+}
+
+describe("classification", () => {
+  const compare = (a: number[], b: number[], shape = [1, a.length]) =>
+    compareOutputs([f32("scores", shape, a)], [f32("scores", shape, b)], {
+      task: "classification",
+      topK: 2,
+    });
+
+  test("another best class is a flip, in any row of the batch", () => {
+    expect(compare([1, 3, 2], [1, 2, 3])).toMatchObject({ flip: true, classification: { top1Flips: 1 } });
+    expect(compare([1, 3, 3, 1], [1.1, 3, 1, 3], [2, 2])).toMatchObject({
+      flip: true,
+      classification: { rows: 2, top1Flips: 1 },
+    });
+    expect(compare([1, 3, 2], [0, 9, 2])).toMatchObject({ flip: false });
+  });
+
+  test("top-k flips compare sets; order inside does not matter", () => {
+    expect(compare([5, 4, 3], [4, 5, 3]).classification).toMatchObject({ top1Flips: 1, topKFlips: 0 });
+    expect(compare([5, 4, 3], [5, 3, 4]).classification).toMatchObject({ top1Flips: 0, topKFlips: 1 });
+  });
+
+  test("margin and exposure: a flip needs twice the largest difference to reach the margin", () => {
+    expect(compare([5, 4, 0], [5, 4.4, 0]).classification).toMatchObject({ margin: 1, exposed: 0 });
+    expect(compare([5, 4, 0], [5, 4.6, 0]).classification).toMatchObject({ margin: 1, exposed: 1 });
+  });
+
+  test("KL and JS: probabilities as they are, logits through softmax", () => {
+    const p = [0.5, 0.25, 0.25];
+    const q = [0.25, 0.5, 0.25];
+    const kl = 0.5 * Math.log(2) - 0.25 * Math.log(2);
+    const js = 0.5 * (0.5 * Math.log(0.5 / 0.375) + 0.25 * Math.log(0.25 / 0.375)) * 2;
+    expect(compare(p, q).classification?.kl).toBeCloseTo(kl, 10);
+    expect(compare(p, q).classification?.js).toBeCloseTo(js, 10);
+    const logits = (values: number[]) => values.map((x) => Math.log(x) + 3);
+    expect(compare(logits(p), logits(q)).classification?.kl).toBeCloseTo(kl, 6);
+    expect(compare([1, 0], [0, 1]).classification?.js).toBeCloseTo(Math.log(2), 10);
+  });
+
+  test("a candidate of NaN flips every row", () => {
+    expect(compare([1, 2], [Number.NaN, Number.NaN])).toMatchObject({ result: "invalid", flip: true });
+  });
+});
+
+describe("detection", () => {
+  const options: DetectionOptions = {
+    scores: "scores",
+    boxes: "boxes",
+    format: "corners",
+    background: 0,
+    scoreThreshold: 0.7,
+    nmsIou: 0.3,
+    matchIou: 0.5,
+  };
+  type Anchor = readonly [scores: readonly number[], box: readonly number[]];
+  const outputs = (anchors: readonly Anchor[]) => [
+    f32(
+      "scores",
+      [1, anchors.length, 3],
+      anchors.flatMap(([s]) => s),
+    ),
+    f32(
+      "boxes",
+      [1, anchors.length, 4],
+      anchors.flatMap(([, b]) => b),
+    ),
+  ];
+  const compare = (a: readonly Anchor[], b: readonly Anchor[], change: Partial<DetectionOptions> = {}) =>
+    compareOutputs(outputs(a), outputs(b), {
+      task: "detection",
+      detection: { ...options, ...change },
+    });
+  const one: Anchor = [
+    [0.05, 0.9, 0.05],
+    [0.1, 0.1, 0.3, 0.3],
+  ];
+  const shifted: Anchor = [
+    [0.1, 0.8, 0.1],
+    [0.11, 0.1, 0.31, 0.3],
+  ];
+  const nothing: Anchor = [
+    [0.99, 0.01, 0],
+    [0.5, 0.5, 0.6, 0.6],
+  ];
+
+  test("the same object, a little off, is matched", () => {
+    const { flip, detection } = compare([one, nothing], [shifted, nothing]);
+    expect(flip).toBe(false);
+    expect(detection).toMatchObject({ reference: 1, candidate: 1, matched: 1, changed: 0 });
+    expect(detection?.maxScoreDifference).toBeCloseTo(0.1, 6);
+    expect(detection?.minIou).toBeCloseTo(0.19 / 0.21, 5);
+  });
+
+  test("a lost and a new detection change the decision; background never counts", () => {
+    expect(compare([one, nothing], [nothing, nothing])).toMatchObject({
+      flip: true,
+      detection: { changed: 1, candidate: 0 },
+    });
+    expect(
+      compare(
+        [nothing],
+        [
+          [
+            [0, 0, 0.9],
+            [0.5, 0.5, 0.6, 0.6],
+          ],
+        ],
+      ).detection,
+    ).toMatchObject({ changed: 1 });
+  });
+
+  test("the same place with another class is a class flip", () => {
+    expect(compare([one], [[[0.05, 0.05, 0.9], one[1]]]).detection).toMatchObject({
+      matched: 0,
+      changed: 2,
+      classFlips: 1,
+    });
+  });
+
+  test("overlapping boxes of one class are suppressed before matching, others are not", () => {
+    expect(compare([one, shifted], [one]).result).toBe("invalid");
+    expect(compare([one, shifted], [one, nothing]).detection).toMatchObject({ reference: 1, changed: 0 });
+    expect(compare([one, [[0.1, 0.1, 0.8], shifted[1]]], [one, nothing]).detection).toMatchObject({
+      reference: 2,
+      changed: 1,
+    });
+  });
+
+  test("boxes as centre and size", () => {
+    const centred = (width: number): Anchor => [
+      [0, 0.9, 0.1],
+      [0.5, 0.5, width, 0.2],
+    ];
+    expect(compare([centred(0.2)], [centred(0.25)], { format: "center" }).detection?.minIou).toBeCloseTo(0.8);
+  });
+
+  test("an engine that passes every anchor stays within bounds", () => {
+    const many = Array.from({ length: 3000 }, (_, i): Anchor => [
+      [0, 0.9, 0.9],
+      [(i % 60) / 60, i / 3000, (i % 60) / 60 + 0.01, i / 3000 + 0.001],
+    ]);
+    expect(compare([one, ...many.slice(1)], many).detection?.candidate).toBeLessThanOrEqual(400);
+  });
+});
+
+describe("segmentation", () => {
+  const compare = (a: Tensor, b: Tensor, change: Partial<CompareOptions> = {}) =>
+    compareOutputs([a], [b], { task: "segmentation", ...change });
+
+  test("counts pixels whose best channel changed", () => {
+    const scores = [1, 1, 0, 0, /* second channel */ 0, 0, 1, 1];
+    const other = [1, 0, 0, 0, /* second channel */ 0, 1, 1, 1];
+    const { segmentation, flip } = compare(f32("m", [1, 2, 2, 2], scores), f32("m", [1, 2, 2, 2], other));
+    expect(segmentation).toEqual({ pixels: 4, flips: 1 });
+    expect(flip).toBe(true);
+    expect(
+      compare(f32("m", [1, 2, 2, 2], scores), f32("m", [1, 2, 2, 2], other), { pixelFlipRatio: 0.25 }).flip,
+    ).toBe(false);
+  });
+
+  test("one channel is cut at 0.5 for probabilities and at 0 for logits; labels are compared", () => {
+    const mask = (values: number[]) => f32("m", [1, 1, 1, values.length], values);
+    expect(compare(mask([0.4, 0.9]), mask([0.6, 0.9])).segmentation).toEqual({ pixels: 2, flips: 1 });
+    expect(compare(mask([-3, 0.2]), mask([-3, 0.6])).segmentation).toEqual({ pixels: 2, flips: 0 });
+    const labels = (...values: number[]): Tensor => ({
+      name: "m",
+      datatype: "UINT8",
+      shape: [1, values.length],
+      data: Uint8Array.from(values),
+    });
+    expect(compare(labels(1, 2, 3), labels(1, 2, 4)).segmentation).toEqual({ pixels: 3, flips: 1 });
+  });
+});
+
+describe("noise floor", () => {
+  const control = (off: number) =>
+    compareOutputs([f32("y", [2], [1, 2])], [f32("y", [2], [1 + off, 2])], { task: "tensor" }).outputs;
+
+  test("tolerance is widened to a multiple of what the engine differs from itself", () => {
+    const floor = createNoiseFloor();
+    for (let run = 0; run < 99; run += 1) floor.add(control(0.01));
+    expect(floor.calibrate({ abs: 1e-3, rel: 0.5 }).outputs).toEqual({});
+    floor.add(control(0.01));
+    const { outputs } = floor.calibrate({ abs: 1e-3, rel: 0.5 });
+    expect(outputs?.["y"]?.abs).toBeGreaterThan(0.0299);
+    expect(outputs?.["y"]?.abs).toBeLessThan(0.031);
+    expect(outputs?.["y"]?.rel).toBe(0.5);
+    expect(floor.result()[0]).toMatchObject({ output: "y", runs: 100, bitEqualRatio: 0 });
+  });
+
+  test("an engine that repeats itself leaves the tolerance as it is, and a snapshot resumes", () => {
+    const floor = createNoiseFloor();
+    for (let run = 0; run < 200; run += 1) floor.add(control(0));
+    expect(floor.calibrate({ abs: 1e-3, rel: 1e-3 }).outputs?.["y"]).toEqual({ abs: 1e-3, rel: 1e-3 });
+    const resumed = createNoiseFloor(JSON.parse(JSON.stringify(floor.snapshot())));
+    expect(resumed.result()).toEqual(floor.result());
+    expect(resumed.result()[0]?.bitEqualRatio).toBe(1);
+  });
+});
