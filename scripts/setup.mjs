@@ -2,7 +2,7 @@
 // is to do, fast: each step is skipped when the digest of what it depends on is the one it last ran with.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -64,14 +64,17 @@ async function build() {
   const digest = digestOf(["tsconfig.json", "tsconfig.build.json", "package-lock.json", ...sources]);
   if (readStamp(stamp) === digest) return;
   say("building TypeScript");
-  // Built beside and moved into place by the compiler file by file; a stale file of a removed source must not stay.
-  rmSync(join(root, "dist"), { recursive: true, force: true });
-  await run([process.execPath, join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json"], {
-    label: "tsc",
-    remedy: "the errors above are in the sources",
-  });
-  mkdirSync(dirname(stamp), { recursive: true });
-  writeFileSync(stamp, digest);
+  // Built beside and swapped in whole: hosts that start meanwhile find the old build or the new one.
+  const fresh = join(root, `dist.new-${process.pid}`);
+  await run(
+    [process.execPath, join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json", "--outDir", fresh],
+    { label: "tsc", remedy: "the errors above are in the sources" },
+  );
+  writeFileSync(join(fresh, ".crosscheck-build"), digest);
+  const old = join(root, `dist.old-${process.pid}`);
+  if (existsSync(join(root, "dist"))) renameSync(join(root, "dist"), old);
+  renameSync(fresh, join(root, "dist"));
+  rmSync(old, { recursive: true, force: true });
 }
 
 /** Runs a command, its output line by line behind a label. Rejects nowhere: a failure ends the process with the remedy. */
