@@ -263,14 +263,22 @@ describe("buildEngines", () => {
     await writeNpz(inputs, new Map([["wrong", { datatype: "UINT8", shape: [2, 3, 48, 48], data }]]));
     await expect(build({ precision: "int8", inputs })).rejects.toThrow('has no array "');
     const samples = join(packageRoot(), "models/traffic-signs/samples/clean.npz");
-    expect((await build({ precision: "int8", inputs: samples })).ids).toEqual(["toy-int8-1"]);
+    await expect(build({ precision: "int8", inputs: samples })).rejects.toThrow(
+      "say in model.yaml how they become",
+    );
+    const floats = Float32Array.from({ length: 2 * 3 * 48 * 48 }, (_, i) => (i % 256) / 255);
+    const array = {
+      datatype: "FP32" as const,
+      shape: [2, 3, 48, 48],
+      data: new Uint8Array(floats.buffer),
+    };
+    await writeNpz(inputs, new Map([["image", array]]));
+    expect((await build({ precision: "int8", inputs })).ids).toEqual(["toy-int8-1"]);
     expect((await manifestOf("toy-int8-1")).notes?.["calibration"]).toBe(true);
     await mkdir(join(repository, "signs/samples"));
     await copyFile(samples, join(repository, "signs/samples/clean.npz"));
-    await writeFile(
-      join(repository, "signs/model.yaml"),
-      "name: signs\nsamples: { clean: samples/clean.npz }\n",
-    );
+    const config = "samples: { clean: samples/clean.npz }\npreprocess: { size: [48, 48], scale: 0.0039 }\n";
+    await writeFile(join(repository, "signs/model.yaml"), `name: signs\n${config}`);
     expect((await build({ precision: "int8" })).ids).toEqual(["toy-int8-2"]);
   });
 
