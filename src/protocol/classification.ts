@@ -1,5 +1,6 @@
 import type { Tensor } from "../core/tensor.ts";
 import { elementCount, typedView } from "../core/tensor.ts";
+import { shortestFloat32 } from "./float-digits.ts";
 
 export interface Classes {
   readonly datatype: "BYTES";
@@ -68,12 +69,7 @@ function indexOfLargest(scores: Scores): number {
 /** FP32 with the digits that a float has, not those of the double it is held in. */
 function scoreText(scores: Scores, index: number): string {
   const value = scores[index] ?? 0;
-  if (!(scores instanceof Float32Array) || typeof value === "bigint") return String(value);
-  for (let digits = 6; digits < 9; digits += 1) {
-    const short = Number(value.toPrecision(digits));
-    if (Math.fround(short) === value) return String(short);
-  }
-  return String(Number(value.toPrecision(9)));
+  return scores instanceof Float32Array ? shortestFloat32(Number(value)) : String(value);
 }
 
 function lengthPrefixed(strings: readonly string[]): Uint8Array {
