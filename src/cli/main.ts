@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { GatewayError } from "../core/errors.ts";
+import { registerCompile } from "./compile.ts";
 import { registerServe } from "./serve.ts";
 import { packageVersion } from "./version.ts";
 
@@ -12,6 +13,7 @@ export async function main(args: readonly string[]): Promise<void> {
     .showHelpAfterError("(add --help for what there is)")
     .exitOverride();
   registerServe(program);
+  registerCompile(program);
   try {
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
