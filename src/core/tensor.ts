@@ -85,7 +85,8 @@ export type TypedArray =
 /** The tensor's elements as a typed array; copies only when the bytes are not aligned to the element size. */
 export function typedView(datatype: Datatype, data: Uint8Array): TypedArray {
   const size = elementBytes(datatype);
-  const aligned = data.byteOffset % size === 0 ? data : data.slice();
+  // Not slice(): a Buffer's is a view on the same bytes.
+  const aligned = data.byteOffset % size === 0 ? data : new Uint8Array(data);
   const count = aligned.byteLength / size;
   const { buffer, byteOffset } = aligned;
   switch (datatype) {

@@ -13,7 +13,7 @@ export interface SharedFile {
   grow(bytes: number): void;
   write(data: Uint8Array, offset: number): void;
   /** `length` bytes in a buffer of their own. @throws RangeError when the file has become shorter */
-  read(offset: number, length: number): Buffer;
+  read(offset: number, length: number): Uint8Array;
   close(): void;
 }
 
@@ -57,7 +57,8 @@ export function createSharedFile(directory: string): SharedFile {
       }
     },
     read(offset, length) {
-      const data = Buffer.allocUnsafeSlow(length);
+      // Not zeroed first, and no Buffer: the `slice` of one is a view where a typed array's is a copy.
+      const data = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
       for (let got = 0; got < length;) {
         const more = fs.readSync(descriptor, data, got, length - got, offset + got);
         if (more === 0)
