@@ -57,7 +57,10 @@ async function compile(onnx: string, flags: CompileFlags, command: Command): Pro
     ? createChecker({ families, inputs, clock: systemClock, log: silentLog })
     : undefined;
   try {
-    await ensureCompiler(compiler, flags.precision, { onLine: (line) => view.print(line), signal: stop.signal });
+    await ensureCompiler(compiler, flags.precision, {
+      onLine: (line) => view.print(line),
+      signal: stop.signal,
+    });
     await build({ ...flags, onnx, compiler, options: flags.option }, view, checker, stop.signal);
   } catch (error) {
     if (!(error instanceof BuildInterrupted)) throw error;

@@ -1,7 +1,11 @@
 import { Command, CommanderError } from "commander";
 import { GatewayError } from "../core/errors.ts";
+import { registerBench } from "./bench.ts";
 import { registerCompile } from "./compile.ts";
+import { registerLog } from "./log.ts";
+import { registerRemote } from "./remote.ts";
 import { registerServe } from "./serve.ts";
+import { registerSetup } from "./setup.ts";
 import { packageVersion } from "./version.ts";
 
 /** Exit codes of every command: 0 done, 1 failed, 2 usage, 3 inconclusive. */
@@ -13,6 +17,10 @@ export async function main(args: readonly string[]): Promise<void> {
     .showHelpAfterError("(add --help for what there is)")
     .exitOverride();
   registerServe(program);
+  registerRemote(program);
+  registerLog(program);
+  registerBench(program);
+  registerSetup(program);
   registerCompile(program);
   try {
     await program.parseAsync(args, { from: "user" });
@@ -20,7 +28,8 @@ export async function main(args: readonly string[]): Promise<void> {
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
     else {
       process.stderr.write(`crosscheck: ${error instanceof Error ? error.message : String(error)}\n`);
-      if (!(error instanceof GatewayError) && process.env["CROSSCHECK_LOG_LEVEL"] === "debug") console.error(error);
+      if (!(error instanceof GatewayError) && process.env["CROSSCHECK_LOG_LEVEL"] === "debug")
+        console.error(error);
       process.exitCode = 1;
     }
   }

@@ -4,7 +4,6 @@ import { readFamilies } from "../building/families.ts";
 import { loadConfig } from "../config.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { createGateway } from "../gateway.ts";
-import type { Services } from "../http/services.ts";
 import { checkExposure } from "../http/access.ts";
 import { listen } from "../http/listen.ts";
 import { packageVersion } from "./version.ts";
