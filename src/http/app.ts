@@ -44,7 +44,6 @@ export function createApp(options: AppOptions): { app: Hono<Bindings>; routes: r
 
   const app = new Hono<Bindings>();
   for (const route of routes) {
-    if (!route.handle) continue;
     for (const path of pathsOf(route)) app.on(route.method.toUpperCase(), path, (c) => answer(route, c));
   }
   for (const [path, allow] of methodsByPath(routes)) {
@@ -75,11 +74,12 @@ export function createApp(options: AppOptions): { app: Hono<Bindings>; routes: r
     }
     const { model = "", version } = c.req.param() as Record<string, string | undefined>;
     checkName(model, version, c.req.path);
+    // Infer with a plain name has been answered before the app (infer.ts); what comes here is named otherwise.
+    if (!handle) throw unknownName(c.req.path);
     checkContentType(route, incoming.headers["content-type"]);
     const query: unknown = route.query && checkValue(c.req.query(), route.query, "query");
     const body: unknown = route.bodyType && (await readJson(route, incoming));
-    const reply = await handle?.({ model, query, body, caller, request: incoming, response: outgoing });
-    return respond(reply ?? { type: "written" });
+    return respond(await handle({ model, query, body, caller, request: incoming, response: outgoing }));
   }
 
   return { app, routes };
@@ -118,18 +118,20 @@ function checkContentType(route: Route, contentType: string | undefined): void {
 }
 
 function checkName(model: string, version: string | undefined, path: string): void {
-  if (model !== "" && !/^[A-Za-z0-9._-]{1,64}$/.test(model)) {
-    throw new GatewayError(
-      "notFound",
-      `there is no model of the name in ${path}; POST /v2/repository/index lists them`,
-    );
-  }
+  if (model !== "" && !/^[A-Za-z0-9._-]{1,64}$/.test(model)) throw unknownName(path);
   if (version !== undefined && version !== modelVersion) {
     throw new GatewayError(
       "notFound",
       `model "${model}" has no version "${version}"; the only one is ${modelVersion}`,
     );
   }
+}
+
+function unknownName(path: string): GatewayError {
+  return new GatewayError(
+    "notFound",
+    `there is no model of the name in ${path}; names are 1 to 64 letters, digits, ".", "_" or "-", not encoded`,
+  );
 }
 
 function methodsByPath(routes: readonly Route[]): Map<string, string> {

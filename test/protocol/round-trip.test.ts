@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Datatype, Tensor } from "../../src/core/tensor.ts";
 import { datatypes, elementBytes, typedView } from "../../src/core/tensor.ts";
@@ -32,7 +32,7 @@ describe("round trips", () => {
     fc.assert(
       fc.property(tensors(datatype, true), (tensor) => {
         const data = Buffer.from(encodeJsonData(tensor)).toString();
-        const body = `{"inputs":[{"name":"x","shape":[${tensor.shape}],"datatype":"${datatype}","data":[${data}]}]}`;
+        const body = `{"inputs":[{"name":"x","shape":[${tensor.shape.join(",")}],"datatype":"${datatype}","data":[${data}]}]}`;
         const [back] = bindInputs(parseInferRequest(Buffer.from(body)), [tensor]);
         expect(back).toEqual({ ...tensor, data: new Uint8Array(tensor.data) });
       }),

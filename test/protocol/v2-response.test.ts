@@ -62,6 +62,12 @@ describe("an infer response", () => {
     expect(binary.equals(Buffer.from(scores.data))).toBe(true);
   });
 
+  it("prints a tensor that lies at any offset of a node Buffer", () => {
+    const unaligned = Buffer.concat([Buffer.from([0]), scores.data]).subarray(1);
+    const { value } = encode([{ ...scores, data: unaligned }], [asJson("scores")]);
+    expect(value).toMatchObject({ outputs: [{ data: [0.1, 0.7, 0.2, 5, -1, 5] }] });
+  });
+
   it("has no silent stand-in for NaN and Infinity in JSON", () => {
     for (const bad of [Number.NaN, Infinity, -Infinity]) {
       for (const [datatype, data] of [
