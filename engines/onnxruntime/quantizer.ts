@@ -6,8 +6,7 @@ import { CompileError, type Job } from "./job.ts";
 import { runtimeVersion } from "./runtime.ts";
 
 /** The Python that int8 needs: what family.yaml calls {python}, told by its first argument to every program here. */
-export const setupRemedy =
-  "run `npm run build && node dist/engines/onnxruntime/setup.js`, which needs Python 3.10 or later";
+export const setupRemedy = "run `npx crosscheck setup onnxruntime`; it needs Python 3.10 or later";
 
 /** Where setup notes what it installed, inside the virtual environment. */
 export const readyMarker = "crosscheck-ready";

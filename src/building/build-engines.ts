@@ -92,16 +92,17 @@ export async function buildEngines(request: BuildRequest, tools: BuildTools): Pr
     if (done.length > 0) tools.onEvent({ type: "resumed", done: [...done], builds });
     const calibration = await prepareCalibration(request, model, staging);
     for (let index = done.length; index < builds; index += 1) {
-      const job = { options, replay: replay?.path ?? null, calibration, index };
-      done.push(await buildOne(request, model, staging, job, tools));
+      done.push(await buildOne(request, model, staging, { options, replay, calibration, index }, tools));
       leftOver = true;
     }
     await staging.remove();
     return done;
   } catch (error) {
-    if (leftOver || error instanceof BuildInterrupted) await staging.keep();
+    // Ctrl-C in a terminal reaches the hosts of a check too; what they then say is no fault of the engine.
+    const interrupted = tools.signal?.aborted === true || error instanceof BuildInterrupted;
+    if (leftOver || interrupted) await staging.keep();
     else await staging.remove();
-    throw withRemedy(error, place.directory);
+    throw interrupted ? new BuildInterrupted() : withRemedy(error, place.directory);
   }
 }
 
@@ -112,7 +113,7 @@ export function enginePrefix(compiler: string, precision: string): string {
 
 interface OneBuild {
   readonly options: Readonly<Record<string, OptionValue>>;
-  readonly replay: string | null;
+  readonly replay: { readonly path: string; readonly sha256: string } | null;
   readonly calibration: string | null;
   readonly index: number;
 }
@@ -121,7 +122,7 @@ async function buildOne(
   { compiler, precision, builds }: BuildRequest,
   model: BuildModel,
   staging: Staging,
-  { index, ...given }: OneBuild,
+  { index, options, replay, calibration }: OneBuild,
   { clock, onEvent, verify, signal }: BuildTools,
 ): Promise<string> {
   const { place } = model;
@@ -142,7 +143,9 @@ async function buildOne(
       precision,
       build,
       threads: place.config.threads,
-      ...given,
+      options,
+      replay: replay?.path ?? null,
+      calibration,
       workDirectory: await staging.workDirectory(index),
       outDirectory,
     },
@@ -158,6 +161,7 @@ async function buildOne(
     source: { file: "model.onnx", sha256: model.sha256 },
     buildSeconds,
     builtAt: clock.now().toISOString(),
+    replaySha256: replay?.sha256,
   };
   let manifest = await toManifest(facts, compiler.name, result, outDirectory);
   onEvent({ type: "built", id, manifest });

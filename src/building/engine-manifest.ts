@@ -5,10 +5,13 @@ import { type EngineManifest, engineSchema } from "../models/manifest.ts";
 import { type CompileResult, fileSha256 } from "./compile-run.ts";
 
 /** What the driver knows of a build and the compile program does not. */
-export type BuildFacts = Pick<
+export interface BuildFacts extends Pick<
   EngineManifest,
   "id" | "model" | "build" | "precision" | "threads" | "source" | "buildSeconds" | "builtAt"
->;
+> {
+  /** Of the file that a replayed build was made from. */
+  readonly replaySha256?: string | undefined;
+}
 
 /** The manifest of what a compile program left in `directory`, with the digests of its files. */
 export async function toManifest(
@@ -44,7 +47,10 @@ export async function toManifest(
     fingerprint: result.fingerprint,
     buildSeconds,
     builtAt,
-    notes: result.tuningLog === null ? result.notes : notes,
+    notes: {
+      ...(result.tuningLog === null ? result.notes : notes),
+      ...(facts.replaySha256 === undefined ? {} : { replaySha256: facts.replaySha256 }),
+    },
   });
 }
 

@@ -89,9 +89,7 @@ async function runProbe(command: Command, timeoutMs: number): Promise<Probed> {
   }
 }
 
-/** How a person sets the family up, as far as family.yaml tells. */
-export function setupWords(compiler: Compiler): string {
-  const { setup } = compiler;
-  if (setup === undefined) return `see engines/${compiler.family}/README.md`;
-  return `run \`cd ${setup.cwd} && ${[setup.file, ...setup.args, compiler.name].join(" ")}\``;
+/** How a person sets a compiler up, as far as family.yaml tells. */
+export function setupWords({ name, family, setup }: Compiler): string {
+  return setup === undefined ? `see engines/${family}/README.md` : `run \`npx crosscheck setup ${name}\``;
 }

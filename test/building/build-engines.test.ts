@@ -156,6 +156,13 @@ describe("buildEngines", () => {
     expect(await tree(repository)).toEqual(before);
   });
 
+  it("notes what a replayed build was made from", async () => {
+    const replay = join(root, "log.json");
+    await writeFile(replay, "a tuning log");
+    await build({ replay });
+    expect((await manifestOf("toy-1")).notes?.["replaySha256"]).toBe(sha256(Buffer.from("a tuning log")));
+  });
+
   it("fails a build that does not pass its check", async () => {
     const request = { onnx, model: "signs", repository, compiler, builds: 1, precision: "fp32", options: [] };
     const seen: string[] = [];

@@ -77,7 +77,7 @@ describe("ensureCompiler", () => {
     const onLine = (): void => {};
     const broken = await familiesWith({ toy: probe }, 'setup: ["{node}", "-e", "process.exit(1)"]\n');
     await expect(ensureCompiler(broken.compiler("toy"), "fp32", { onLine })).rejects.toThrow(
-      /toy at fp32 cannot be built here: not installed; run `cd .*toy && .* toy`/,
+      /toy at fp32 cannot be built here: not installed; run `npx crosscheck setup toy`/,
     );
     const lacking = {
       compilers: {
