@@ -81,8 +81,9 @@ export async function listen(services: Services, options: ListenOptions): Promis
     onRequest(request, response);
   });
   server.on("checkExpectation", (_request, response: ServerResponse) => {
-    response.writeHead(417, { "content-type": "application/json" });
-    response.end(JSON.stringify({ error: "only Expect: 100-continue is understood" }));
+    const body = JSON.stringify({ error: "only Expect: 100-continue is understood" });
+    response.writeHead(417, { "content-type": "application/json", "content-length": body.length });
+    response.end(body);
   });
   server.on("clientError", answerBrokenRequest);
   server.on("connect", (_request, socket: Duplex) =>
@@ -120,8 +121,13 @@ const keepAliveMs = 75_000;
 const lastRequestsMs = 500;
 
 function createNodeServer(tls: ListenConfig["tls"]): Server {
-  if (!tls) return createServer();
-  return createTlsServer({ cert: readPem(tls.cert, "tls.cert"), key: readPem(tls.key, "tls.key") });
+  // Node would refuse a request without Host with an empty reply; ours says what is wrong.
+  if (!tls) return createServer({ requireHostHeader: false });
+  return createTlsServer({
+    requireHostHeader: false,
+    cert: readPem(tls.cert, "tls.cert"),
+    key: readPem(tls.key, "tls.key"),
+  });
 }
 
 function readPem(path: string, setting: string): Buffer {

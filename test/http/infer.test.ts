@@ -294,7 +294,7 @@ describe("a body", () => {
 
   it("in chunks within the limit is taken", async () => {
     const text = JSON.stringify({ inputs: [image] });
-    const chunks = [...text].map((letter) => `1\r\n${letter}\r\n`).join("");
+    const chunks = Array.from(text, (letter) => `1\r\n${letter}\r\n`).join("");
     const reply = await rawExchange(
       server.port,
       `POST /v2/models/copy/infer HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}0\r\n\r\n`,
