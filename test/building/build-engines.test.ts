@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it } from "vitest";
 import { type BuildEvent, buildEngines, type BuildRequest } from "../../src/building/build-engines.ts";
 import { BuildInterrupted } from "../../src/building/compile-run.ts";
@@ -32,7 +31,7 @@ interface Given extends Partial<BuildRequest> {
   act?: string;
 }
 
-async function build({ act = "good", ...given }: Given = {}, signal?: AbortSignal) {
+async function build({ act = "good", ...given }: Given = {}, signal?: AbortSignal, onWaiting = () => {}) {
   const events: BuildEvent[] = [];
   const request = {
     onnx,
@@ -45,6 +44,7 @@ async function build({ act = "good", ...given }: Given = {}, signal?: AbortSigna
   };
   const onEvent = (event: BuildEvent): void => {
     events.push(event);
+    if (event.type === "progress" && event.progress.phase === "waiting") onWaiting();
   };
   const ids = await buildEngines({ ...request, ...given }, { clock: systemClock, onEvent, signal });
   return { ids, events };
@@ -236,8 +236,8 @@ describe("buildEngines", () => {
 
   it("leaves no model behind when the first build is interrupted, only what resuming needs", async () => {
     const stop = new AbortController();
-    setTimeout(() => stop.abort(), 300);
-    await expect(build({ act: "wait" }, stop.signal)).rejects.toBeInstanceOf(BuildInterrupted);
+    const running = build({ act: "wait" }, stop.signal, () => stop.abort());
+    await expect(running).rejects.toBeInstanceOf(BuildInterrupted);
     expect(await readdir(join(repository, "signs"))).toEqual(["engines"]);
     expect((await build({ act: "wait" })).ids).toEqual(["toy-1"]);
     expect((await manifestOf("toy-1")).fingerprint).toBe("resumed");
@@ -252,8 +252,10 @@ describe("buildEngines", () => {
 
   it("refuses the same build twice at once, and takes over from one that was killed", async () => {
     const stop = new AbortController();
-    const running = build({ act: "wait" }, stop.signal);
-    await sleep(300);
+    let running: Promise<unknown> = Promise.resolve();
+    await new Promise<void>((waiting) => {
+      running = build({ act: "wait" }, stop.signal, waiting);
+    });
     await expect(build({ act: "wait" })).rejects.toThrow("the same build is running already");
     stop.abort();
     await expect(running).rejects.toBeInstanceOf(BuildInterrupted);
