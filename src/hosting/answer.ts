@@ -27,12 +27,15 @@ export function readOutputs(
   for (const [position, answer] of outputs.entries())
     check(info, asked[position] as TensorDescriptor, base, answer);
 
-  // Outputs lie behind one another, so one read does for all unless one fills little of a large space.
-  const first = outputs[0]?.offset ?? 0;
-  const last = outputs.at(-1);
-  const span = last === undefined ? 0 : last.offset + last.bytes - first;
-  const filled = outputs.reduce((sum, { bytes }) => sum + bytes, 0);
-  const all = span - filled <= gapBytes ? file.read(first, span) : undefined;
+  // Outputs lie side by side, so one read does for all unless one fills little of a large space.
+  let [first, end, filled] = [Infinity, 0, 0];
+  for (const { offset, bytes } of outputs) {
+    first = Math.min(first, offset);
+    end = Math.max(end, offset + bytes);
+    filled += bytes;
+  }
+  const all =
+    outputs.length > 0 && end - first - filled <= gapBytes ? file.read(first, end - first) : undefined;
   return outputs.map(({ index, shape, offset, bytes }) => {
     const { name, datatype } = info.outputs[index] as TensorSpec;
     const data =
