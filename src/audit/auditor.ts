@@ -1,0 +1,273 @@
+import type { Comparer } from "../compare/comparer.ts";
+import type { Difference } from "../compare/difference.ts";
+import { createNoiseFloor, type NoiseFloor } from "../compare/noise-floor.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Log } from "../core/log.ts";
+import type { Tensor } from "../core/tensor.ts";
+import type { Engine } from "../models/engine.ts";
+import type { Model } from "../models/model.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { createDivergenceWindow, type DivergenceWindow } from "./divergence-window.ts";
+import { createEvidence, type DeviceState, type Evidence } from "./evidence.ts";
+import type { Verdict } from "./rules/rule.ts";
+import { judge, type JudgeOptions } from "./verdict.ts";
+
+/** A run of one engine on a served input, beside the live traffic. */
+export interface AuditedRun {
+  readonly engine: Engine;
+  readonly outputs: readonly Tensor[] | undefined;
+  readonly engineSeconds: number;
+  /** A live request was answered meanwhile. */
+  readonly overlapped: boolean;
+  readonly error: Error | undefined;
+}
+
+/** A request that an engine answered for a client. */
+export interface AuditedAnswer {
+  readonly model: Model;
+  readonly engine: Engine;
+  readonly outputs: readonly Tensor[];
+  /** Receipt to answer. */
+  readonly seconds: number;
+  readonly engineSeconds: number;
+}
+
+export interface Auditor {
+  answered(answer: AuditedAnswer): void;
+  failed(model: Model, engine: Engine): void;
+  /** Runs in the order they ran in, and the reply that the client got for the same input. */
+  shadowed(
+    model: Model,
+    runs: readonly AuditedRun[],
+    reply: { engine: Engine; outputs: readonly Tensor[] },
+  ): Promise<void>;
+  verdicts(model: Model, engine: Engine): readonly Verdict[];
+  /** Everything about one engine against the reference, for reports. */
+  evidence(model: Model, engine: Engine): Evidence;
+  divergence(model: Model, reference: Engine, candidate: Engine): DivergenceWindow | undefined;
+  noise(engine: Engine): NoiseFloor | undefined;
+  /** Brings verdicts, divergence and noise of every model up to date in the metrics. */
+  publish(models: Iterable<Model>): void;
+  forget(model: string): void;
+}
+
+/** After a pause this long an engine's next run is no steady one: clocks, caches and pages have gone cold. */
+const idleSeconds = 5;
+/** Evidence weighs 250 kB; engines that come and go must not add up. */
+const mostEvidence = 256;
+
+export function createAuditor(options: {
+  readonly comparer: Comparer;
+  readonly metrics: Metrics;
+  /** Whether times of this engine's device can be judged now. */
+  readonly deviceState: (engine: Engine) => DeviceState;
+  readonly roleOf: (model: Model, engine: Engine) => JudgeOptions["role"];
+  readonly seed: () => number;
+  readonly clock: Clock;
+  readonly log: Log;
+}): Auditor {
+  const { comparer, metrics, deviceState, roleOf, seed, clock, log } = options;
+  const kept = new Map<string, Evidence>();
+  const windows = new Map<string, DivergenceWindow>();
+  const floors = new Map<string, NoiseFloor>();
+  const lastRunSeconds = new WeakMap<Engine, { live: number; shadow: number }>();
+
+  function evidenceOf(model: Model, engine: Engine): Evidence {
+    const key = {
+      model: model.name,
+      referenceDigest: model.reference?.manifest.artifact.sha256 ?? "none",
+      engineDigest: engine.manifest.artifact.sha256,
+    };
+    const name = `${key.model}\0${key.referenceDigest}\0${key.engineDigest}`;
+    let evidence = kept.get(name);
+    if (!evidence) {
+      const { deadlineMs } = model.config;
+      evidence = createEvidence({
+        key,
+        deadlineSeconds: deadlineMs === undefined ? undefined : deadlineMs / 1000,
+        seed: seed(),
+      });
+      kept.set(name, evidence);
+      if (kept.size > mostEvidence) kept.delete(kept.keys().next().value as string);
+    }
+    const state = deviceState(engine);
+    if (evidence.device.state !== state) evidence.add({ type: "device", state });
+    return evidence;
+  }
+
+  const blockOf = (model: Model) => Math.floor((clock.seconds() * 1000) / model.config.policy.blockMs);
+
+  /** Steady, or the first run after a pause; remembers this run. */
+  function phaseOf(engine: Engine, where: "live" | "shadow"): "steady" | "afterIdle" {
+    const now = clock.seconds();
+    const last = lastRunSeconds.get(engine) ?? { live: -Infinity, shadow: -Infinity };
+    const phase = now - last[where] < idleSeconds ? "steady" : "afterIdle";
+    lastRunSeconds.set(engine, { ...last, [where]: now });
+    return phase;
+  }
+
+  function addPairs(model: Model, runs: readonly AuditedRun[]): void {
+    const at = runs.findIndex(({ engine }) => engine === model.active);
+    const control = runs[at];
+    const phases = new Map(runs.map(({ engine }) => [engine, phaseOf(engine, "shadow")]));
+    for (const [place, run] of runs.entries()) {
+      const role = run.engine === model.active ? "control" : "shadow";
+      const labels = { model: model.name, engine: run.engine.id, role } as const;
+      if (run.error === undefined) {
+        metrics.inc("shadow_runs_total", labels);
+        if (!run.overlapped) metrics.latency(labels).record(run.engineSeconds);
+      }
+      if (!control || run === control || run.error || control.error) continue;
+      const evidence = evidenceOf(model, run.engine);
+      evidence.add({
+        type: "pair",
+        blockId: blockOf(model),
+        controlSeconds: control.engineSeconds,
+        candidateSeconds: run.engineSeconds,
+        order: at < place ? "controlFirst" : "candidateFirst",
+        timeValid: !run.overlapped && !control.overlapped && evidence.device.state !== "throttled",
+        phase:
+          phases.get(run.engine) === "steady" && phases.get(control.engine) === "steady"
+            ? "steady"
+            : "afterIdle",
+      });
+    }
+  }
+
+  function addErrors(model: Model, runs: readonly AuditedRun[]): void {
+    const reference = runs.find(({ engine }) => engine === model.reference);
+    // An input that the reference refuses too says nothing against the others.
+    if (reference?.error) return;
+    for (const { engine, error } of runs)
+      if (error) evidenceOf(model, engine).add({ type: "error", blockId: blockOf(model) });
+  }
+
+  function addDifference(model: Model, reference: Engine, candidate: Engine, difference: Difference): void {
+    const labels = { model: model.name, reference: reference.id, candidate: candidate.id };
+    metrics.inc("comparisons_total", { ...labels, result: difference.result });
+    if (difference.flip) metrics.inc("flips_total", labels);
+    const key = windowKey(model, reference, candidate);
+    let window = windows.get(key);
+    if (!window) windows.set(key, (window = createDivergenceWindow({ clock })));
+    window.add(difference);
+    // Without a reference a disagreement is shown, but speaks against neither.
+    if (reference === model.reference)
+      evidenceOf(model, candidate).add({ type: "comparison", blockId: blockOf(model), difference });
+  }
+
+  function addNoise(engine: Engine, difference: Difference): void {
+    const digest = engine.manifest.artifact.sha256;
+    let floor = floors.get(digest);
+    if (!floor) floors.set(digest, (floor = createNoiseFloor()));
+    floor.add(difference.outputs);
+  }
+
+  /** Compares every engine's outputs with the reference's (the active one's without it), and the active one with itself. */
+  async function compareRuns(
+    model: Model,
+    runs: readonly AuditedRun[],
+    reply: { engine: Engine; outputs: readonly Tensor[] },
+  ): Promise<void> {
+    const good = runs.filter((run) => run.outputs !== undefined);
+    const base = good.findIndex(({ engine }) => engine === (model.reference ?? model.active));
+    const baseRun = good[base];
+    const pairs: (readonly [number, number])[] = [];
+    const takers: ((difference: Difference) => void)[] = [];
+    for (const [place, run] of good.entries()) {
+      if (!baseRun || place === base) continue;
+      pairs.push([base, place]);
+      takers.push((difference) => addDifference(model, baseRun.engine, run.engine, difference));
+    }
+    const again = good.findIndex(({ engine }) => engine === reply.engine);
+    const outputs = good.map((run) => run.outputs ?? []);
+    if (again >= 0) {
+      // The client may have asked for some of the outputs only.
+      const names = new Set(reply.outputs.map(({ name }) => name));
+      outputs.push(
+        reply.outputs,
+        (outputs[again] ?? []).filter(({ name }) => names.has(name)),
+      );
+      pairs.push([good.length, good.length + 1]);
+      takers.push((difference) => addNoise(reply.engine, difference));
+    }
+    if (pairs.length === 0) return;
+    const { task, tolerance, detection } = model.config;
+    const differences = await comparer.compare(outputs, pairs, { task, tolerance, detection });
+    for (const [place, difference] of differences.entries()) takers[place]?.(difference);
+  }
+
+  function judgeEngine(model: Model, engine: Engine): Verdict[] {
+    const { policy, deadlineMs } = model.config;
+    return judge(evidenceOf(model, engine), {
+      role: roleOf(model, engine),
+      isReference: engine === model.reference || model.reference === undefined,
+      hasDeadline: deadlineMs !== undefined,
+      alpha: policy.alpha,
+      rules: policy.rules,
+    });
+  }
+
+  function publishModel(model: Model): void {
+    for (const engine of [model.active, ...model.candidates]) {
+      if (!engine) continue;
+      for (const { rule, verdict, have, need } of judgeEngine(model, engine)) {
+        const labels = { model: model.name, candidate: engine.id, rule };
+        metrics.set("verdict", labels, verdict === "pass" ? 1 : verdict === "fail" ? -1 : 0);
+        metrics.set("evidence_samples", { ...labels, kind: "have" }, have);
+        metrics.set("evidence_samples", { ...labels, kind: "need" }, need === null ? Infinity : have + need);
+      }
+      const base = model.reference ?? model.active;
+      if (base)
+        windows.get(windowKey(model, base, engine))?.each((output, metric, quantile) => {
+          const labels = { model: model.name, reference: base.id, candidate: engine.id, output, metric };
+          for (const percentile of [50, 90, 99, 100])
+            metrics.set("divergence", { ...labels, percentile }, quantile(percentile / 100));
+        });
+      for (const { output, absMax, relMax } of floors.get(engine.manifest.artifact.sha256)?.result() ?? []) {
+        const labels = { model: model.name, engine: engine.id, output };
+        metrics.set("noise_floor", { ...labels, metric: "max_abs" }, absMax);
+        metrics.set("noise_floor", { ...labels, metric: "max_rel" }, relMax);
+      }
+    }
+  }
+
+  return {
+    answered({ model, engine, seconds }) {
+      const evidence = evidenceOf(model, engine);
+      const { deadlineMs } = model.config;
+      evidence.add({
+        type: "live",
+        blockId: blockOf(model),
+        seconds,
+        missed: deadlineMs !== undefined && seconds * 1000 > deadlineMs,
+        timeValid: evidence.device.state !== "throttled",
+        phase: phaseOf(engine, "live"),
+      });
+    },
+    failed(model, engine) {
+      evidenceOf(model, engine).add({ type: "error", blockId: blockOf(model) });
+    },
+    async shadowed(model, runs, reply) {
+      addPairs(model, runs);
+      addErrors(model, runs);
+      await compareRuns(model, runs, reply).catch((error: unknown) => {
+        log.error({ model: model.name, err: error }, "outputs could not be compared");
+      });
+    },
+    verdicts: judgeEngine,
+    evidence: evidenceOf,
+    divergence: (model, reference, candidate) => windows.get(windowKey(model, reference, candidate)),
+    noise: (engine) => floors.get(engine.manifest.artifact.sha256),
+    publish(models) {
+      for (const model of models) if (model.state === "ready") publishModel(model);
+    },
+    forget(model) {
+      for (const name of kept.keys()) if (name.startsWith(`${model}\0`)) kept.delete(name);
+      for (const name of windows.keys()) if (name.startsWith(`${model}\0`)) windows.delete(name);
+    },
+  };
+}
+
+function windowKey(model: Model, reference: Engine, candidate: Engine): string {
+  return `${model.name}\0${reference.manifest.artifact.sha256}\0${candidate.manifest.artifact.sha256}`;
+}

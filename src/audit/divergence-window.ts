@@ -1,0 +1,90 @@
+import type { Clock } from "../core/clock.ts";
+import type { Difference, OutputDifference } from "../compare/difference.ts";
+import { LogHistogram, type LogRange } from "../compare/statistics/log-histogram.ts";
+
+export type DivergenceMetric = "max_abs" | "max_rel" | "ulp" | "cosine" | "kl";
+
+/** 1e-12 to 1e12 in steps of 9 %; what is smaller counts as 0. */
+const range: LogRange = { from: -40, to: 40, bits: 3 };
+const slots = 5;
+const slotSeconds = 60;
+
+/** How far one engine was from another over the last 5 minutes, per output and metric. Memory is constant. */
+export interface DivergenceWindow {
+  add(difference: Difference): void;
+  /** Calls back for each output and metric that has values; quantile(p), p in 0..1, in the metric's own unit. */
+  each(visit: (output: string, metric: DivergenceMetric, quantile: (p: number) => number) => void): void;
+}
+
+export function createDivergenceWindow({ clock }: { readonly clock: Clock }): DivergenceWindow {
+  const series = new Map<string, { output: string; metric: DivergenceMetric; window: Window }>();
+
+  function record(output: string, metric: DivergenceMetric, value: number): void {
+    const key = `${metric}\0${output}`;
+    let entry = series.get(key);
+    if (!entry) series.set(key, (entry = { output, metric, window: new Window() }));
+    entry.window.add(value, clock.seconds());
+  }
+
+  return {
+    add({ outputs, classification }) {
+      for (const output of outputs) recordOutput(output, record);
+      // KL belongs to the first output: the class scores.
+      if (classification && outputs[0]) record(outputs[0].name, "kl", classification.kl);
+    },
+    each(visit) {
+      for (const { output, metric, window } of series.values()) {
+        const merged = window.merged(clock.seconds());
+        if (merged.count === 0) continue;
+        // Of a similarity the low values are the bad ones; kept as 1 - cosine, where the resolution is.
+        visit(
+          output,
+          metric,
+          metric === "cosine" ? (p) => 1 - merged.quantile(1 - p) : (p) => merged.quantile(p),
+        );
+      }
+    },
+  };
+}
+
+function recordOutput(
+  { name, abs, rel, ulp, cosine }: OutputDifference,
+  record: (output: string, metric: DivergenceMetric, value: number) => void,
+): void {
+  record(name, "max_abs", abs.max);
+  record(name, "max_rel", rel.max);
+  record(name, "ulp", ulp.max);
+  record(name, "cosine", Math.max(0, 1 - cosine));
+}
+
+class Window {
+  #slots: { minute: number; histogram: LogHistogram }[] = [];
+
+  add(value: number, seconds: number): void {
+    if (Number.isNaN(value)) return;
+    const minute = Math.floor(seconds / slotSeconds);
+    let slot = this.#slots.at(-1);
+    if (slot?.minute !== minute) {
+      // A slot that has left the window is used again, so that memory stays as it is.
+      const old = this.#slots.length >= slots ? this.#slots.shift() : undefined;
+      old?.histogram.clear();
+      slot = { minute, histogram: old?.histogram ?? new LogHistogram(range) };
+      this.#slots.push(slot);
+    }
+    slot.histogram.add(value);
+  }
+
+  merged(seconds: number): LogHistogram {
+    const oldest = Math.floor(seconds / slotSeconds) - slots + 1;
+    const merged = new LogHistogram(range);
+    for (const { minute, histogram } of this.#slots) {
+      if (minute < oldest || histogram.count === 0) continue;
+      for (const [index, count] of histogram.counts.entries())
+        if (count > 0) merged.counts[index] = (merged.counts[index] as number) + count;
+      merged.count += histogram.count;
+      merged.minimum = Math.min(merged.minimum, histogram.minimum);
+      merged.maximum = Math.max(merged.maximum, histogram.maximum);
+    }
+    return merged;
+  }
+}

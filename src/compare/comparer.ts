@@ -1,0 +1,97 @@
+import { extname } from "node:path";
+import { Worker } from "node:worker_threads";
+import type { Tensor } from "../core/tensor.ts";
+import type { Difference } from "./difference.ts";
+import type { CompareOptions } from "./options.ts";
+
+/** Compares in a thread of its own, so that the event loop and with it live requests do not wait for it. */
+export interface Comparer {
+  /**
+   * One difference for each pair of places in `outputs`. The tensors are copied.
+   * @throws Error when the thread ended; it is started again for the next job.
+   */
+  compare(
+    outputs: readonly (readonly Tensor[])[],
+    pairs: readonly (readonly [reference: number, candidate: number])[],
+    options: CompareOptions,
+  ): Promise<Difference[]>;
+  /** Jobs not answered yet. */
+  readonly pending: number;
+  close(): Promise<void>;
+}
+
+export interface CompareJob {
+  readonly id: number;
+  readonly outputs: readonly (readonly Tensor[])[];
+  readonly pairs: readonly (readonly [number, number])[];
+  readonly options: CompareOptions;
+}
+
+type Answer = { readonly id: number } & ({ readonly differences: Difference[] } | { readonly error: string });
+
+export function createComparer(): Comparer {
+  const waiting = new Map<
+    number,
+    { resolve: (differences: Difference[]) => void; reject: (error: Error) => void }
+  >();
+  let worker: Worker | undefined;
+  let nextId = 1;
+  let closed = false;
+
+  function start(): Worker {
+    const extension = extname(import.meta.url);
+    const started = new Worker(new URL(`./comparer-worker${extension}`, import.meta.url), {
+      // From source (tests), the worker needs the same loader as its parent.
+      execArgv: extension === ".ts" ? ["--import", "tsx"] : [],
+    });
+    started.unref();
+    started.on("message", (answer: Answer) => {
+      const job = waiting.get(answer.id);
+      waiting.delete(answer.id);
+      if ("error" in answer) job?.reject(new Error(answer.error));
+      else job?.resolve(answer.differences);
+      if (waiting.size === 0) started.unref();
+    });
+    started.on("error", (error) => end(started, error));
+    started.on("exit", () => end(started, new Error("the comparing thread ended")));
+    return started;
+  }
+
+  function end(which: Worker, error: Error): void {
+    if (worker !== which) return;
+    worker = undefined;
+    for (const job of waiting.values()) job.reject(error);
+    waiting.clear();
+  }
+
+  return {
+    compare(outputs, pairs, options) {
+      if (closed) return Promise.reject(new Error("the comparer is closed"));
+      worker ??= start();
+      const id = nextId++;
+      const transfer: ArrayBuffer[] = [];
+      const copies = outputs.map((tensors) => tensors.map((tensor) => owned(tensor, transfer)));
+      return new Promise((resolve, reject) => {
+        waiting.set(id, { resolve, reject });
+        worker?.ref();
+        worker?.postMessage({ id, outputs: copies, pairs, options } satisfies CompareJob, transfer);
+      });
+    },
+    get pending() {
+      return waiting.size;
+    },
+    async close() {
+      closed = true;
+      const last = worker;
+      if (last) end(last, new Error("the comparer is closed"));
+      await last?.terminate();
+    },
+  };
+}
+
+/** A copy with memory of its own: cloning a view would copy the whole buffer that it looks into. */
+function owned({ name, datatype, shape, data }: Tensor, transfer: ArrayBuffer[]): Tensor {
+  const copy = new Uint8Array(data);
+  transfer.push(copy.buffer);
+  return { name, datatype, shape, data: copy };
+}
