@@ -12,7 +12,7 @@ from tvm.auto_scheduler.measure_record import load_record_from_string
 
 import measuring
 import tuning_log
-from autotvm_compiler import Clock
+from clock import Clock
 from crosscheck_compile import CompileError
 
 NAME = "autoscheduler"
@@ -30,7 +30,7 @@ def tune(relay_model, options, log, progress):
     trials = options["trials"]
     tuning_log.drop_torn_line(log)
     costs = costs_by_task(log)
-    clock = Clock([max(0, trials - len(costs.get(task.workload_key, []))) for task in tasks])
+    clock = Clock(sum(max(0, trials - len(costs.get(task.workload_key, []))) for task in tasks))
     runner = make_runner(relay_model.target, options)
     for index, task in enumerate(tasks):
         done = costs.get(task.workload_key, [])

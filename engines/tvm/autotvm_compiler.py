@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 
 import numpy as np
 from tvm import autotvm
@@ -10,6 +9,7 @@ from tvm.autotvm.task.dispatcher import ApplyHistoryBest
 
 import measuring
 import tuning_log
+from clock import Clock
 from crosscheck_compile import CompileError
 
 NAME = "autotvm"
@@ -25,7 +25,7 @@ def tune(relay_model, options, log, progress):
     totals = [min(trials, len(task.config_space)) for task in tasks]
     tuning_log.drop_torn_line(log)
     done = count_records(log)
-    clock = Clock([max(0, total - done.get(workload_key(task), 0)) for task, total in zip(tasks, totals)])
+    clock = Clock(sum(max(0, total - done.get(workload_key(task), 0)) for task, total in zip(tasks, totals)))
     measure = measure_option(relay_model.target, options["timeoutSeconds"], options["repeat"], options["minRepeatMs"])
     for index, task in enumerate(tasks):
         have = done.get(workload_key(task), 0)
@@ -152,19 +152,3 @@ def short(workload):
         elif isinstance(argument, (tuple, list)):
             words.append(json.dumps(argument).replace(" ", ""))
     return " ".join(words)
-
-
-class Clock:
-    """Time left, from the pace so far."""
-
-    def __init__(self, trials_per_task):
-        self.left = sum(trials_per_task)
-        self.done = 0
-        self.start = time.monotonic()
-
-    def count(self, trials):
-        self.done += trials
-        self.left = max(0, self.left - trials)
-
-    def seconds_left(self):
-        return round((time.monotonic() - self.start) / self.done * self.left, 1) if self.done else None

@@ -1,5 +1,7 @@
 """Reads a user's ONNX file into the one form that every TVM front end takes: static shapes, weights not listed as inputs."""
 
+import re
+
 import onnx
 from onnx import TensorProto
 
@@ -107,3 +109,10 @@ def describe(value, role):
 
 def first_line(cause):
     return str(cause).strip().split("\n")[0][:300] or type(cause).__name__
+
+
+def last_line(cause):
+    """TVM's errors carry a stack; what went wrong is on the last line that is no frame."""
+    lines = [line.strip() for line in str(cause).split("\n")]
+    lines = [line for line in lines if line and not re.match(r"(\d+: |at |File |Stack trace|Traceback|\[bt\])", line)]
+    return lines[-1][:300] if lines else first_line(cause)

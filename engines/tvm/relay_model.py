@@ -11,7 +11,7 @@ import tvm
 from tvm import relay
 
 import trailer
-from model_file import first_line
+from model_file import last_line
 from crosscheck_compile import CompileError
 
 
@@ -128,12 +128,3 @@ def unsupported(cause):
     return CompileError(
         f"operator {names} is not supported by TVM {tvm.__version__}", "use another compiler, or replace the operator in the model"
     )
-
-
-def last_line(cause):
-    """TVM's errors carry a stack; what went wrong is on the last line that is no frame."""
-    lines = [line.strip() for line in str(cause).split("\n")]
-    lines = [line for line in lines if line and not re.match(r"(\d+: |at |File |Stack trace|Traceback|\[bt\])", line)]
-    return lines[-1][:300] if lines else first_line(cause)
-
-

@@ -27,8 +27,9 @@ const relayWheels = [
   'decorator', 'psutil', 'tornado', 'typing_extensions',
   ...(xgboost ? ['xgboost==1.7.6'] : []),
 ];
+// With apache-tvm-ffi 0.1.15 this wheel crashes as soon as it writes a module as JSON, which every tuning does.
 const metascheduleWheels = [
-  'apache-tvm==0.27.0.post1', 'onnx==1.23.2', 'numpy<3',
+  'apache-tvm==0.27.0.post1', 'apache-tvm-ffi==0.1.14.post1', 'onnx==1.23.2', 'numpy<3', 'psutil', 'cloudpickle',
   ...(xgboost ? ['xgboost-cpu'] : []),
 ];
 const partOf = { tvm: setUpRelay, autotvm: setUpRelay, autoscheduler: setUpRelay, metaschedule: setUpMetaschedule };

@@ -5,7 +5,7 @@ import os
 import tvm
 
 from crosscheck_compile import CompileError
-from relay_model import last_line
+from model_file import last_line
 
 
 def drop_torn_line(path):
