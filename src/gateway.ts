@@ -1,22 +1,30 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { createAuditor } from "./audit/auditor.ts";
+import { createFeedback } from "./audit/feedback.ts";
 import { openDecisionLog } from "./audit/log/decision-log.ts";
 import type { Families } from "./building/families.ts";
+import { createComparer } from "./compare/comparer.ts";
 import type { Config } from "./config.ts";
 import { systemClock } from "./core/clock.ts";
 import { createEventFeed } from "./core/event-feed.ts";
 import type { Log } from "./core/log.ts";
+import { watchCpuLoad } from "./devices/cpu-load.ts";
+import { deviceState } from "./device-state.ts";
 import { createDevices } from "./devices/devices.ts";
 import { createPool } from "./hosting/pool.ts";
 import type { Services } from "./http/services.ts";
 import { createInference } from "./inference/inference.ts";
 import { observeServed } from "./inference/observe.ts";
 import { Statistics } from "./inference/statistics.ts";
+import { publishLive } from "./live-events.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { createModels } from "./models/models.ts";
 import { openRepository } from "./models/repository.ts";
 import { createServices } from "./services.ts";
 import { createObserver } from "./observer.ts";
+import { createIdleGate } from "./shadow/idle-gate.ts";
+import { createShadow } from "./shadow/shadow.ts";
 import { openStore } from "./store/open-store.ts";
 import { createController } from "./switching/controller.ts";
 
@@ -101,7 +109,7 @@ export async function createGateway(options: {
     store,
     keyPrefix: `${createHash("sha256").update(repository.path).digest("hex").slice(0, 16)}/`,
     repository: repository.path,
-    evidence: { verdicts: () => [] },
+    evidence: { verdicts: (model, engine) => auditor.verdicts(model, engine) },
     onSwitched: (model, { from, to, trigger }) =>
       metrics.inc("switches_total", { model: model.name, from: from ?? "", to: to ?? "", trigger }),
     onChanged: (model) => observe({ type: "model", model }),
@@ -116,12 +124,18 @@ export async function createGateway(options: {
     limits: config.limits,
     chooseCanary: (model) => controller.chooseCanary(model),
     onServed: (served) => {
+      const { model, engine, receivedSeconds, answeredSeconds } = served;
       observeServed(metrics, served);
       statistics.served(served, clock.now().getTime());
-      if (served.canary) controller.canaryServed(served.model, served.engine);
+      feedback.predicted(model, served.id, engine, served.outputs);
+      if (served.pinned) return;
+      auditor.answered({ ...served, seconds: answeredSeconds - receivedSeconds });
+      if (served.canary) controller.canaryServed(model, engine);
+      shadow.offer(served);
     },
-    onFailed: () => {},
+    onFailed: ({ model, engine }) => auditor.failed(model, engine),
     onFailover: ({ model, from, to, error }) => {
+      if (error.reason !== "unavailable") auditor.failed(model, from);
       metrics.inc("failovers_total", { model: model.name, engine: from.id, reason: error.reason });
       log.warn({ model: model.name, from: from.id, to: to.id, reason: error.reason }, "request moved");
     },
@@ -129,23 +143,51 @@ export async function createGateway(options: {
     log,
   });
 
-  const observe = createObserver({ metrics, feed, controller, statistics, onReady: () => {}, log });
-  const services = createServices({
-    models,
-    inference,
-    controller,
-    decisions,
-    feed,
+  // Beside the traffic: the same inputs on the other engines when nobody waits, and what that tells about them.
+  const comparer = createComparer();
+  const auditor = createAuditor({
+    comparer,
     metrics,
-    statistics,
+    deviceState: (engine) => deviceState(devices, engine),
+    roleOf: (model, engine) => controller.roleOf(model, engine),
+    seed: () => Math.floor(random() * 2 ** 32),
     clock,
+    log,
   });
+  const feedback = createFeedback();
+  const cpu = watchCpuLoad({ clock });
+  const shadow = createShadow({
+    gate: createIdleGate({
+      load: inference.load,
+      utilization: () => cpu.utilization,
+      seconds: clock.seconds,
+    }),
+    load: inference.load,
+    onResult: ({ served, runs }) => {
+      for (const { engine, outputs } of runs)
+        if (outputs && engine !== served.engine) feedback.predicted(served.model, served.id, engine, outputs);
+      return auditor.shadowed(served.model, runs, served);
+    },
+    onDropped: (model, reason) => metrics.inc("shadow_dropped_total", { model, reason }),
+    random,
+    clock,
+    log,
+  });
+
+  const observe = createObserver({ metrics, feed, controller, statistics, auditor, shadow, log });
+  const live = publishLive({ models, inference, auditor, controller, devices, metrics, feed });
+  const parts = { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics };
+  const services = createServices(parts);
 
   return {
     services,
     start: () => models.start(),
     async close() {
+      live.close();
+      await shadow.close();
       await models.close();
+      await comparer.close();
+      cpu.close();
       await controller.close();
       devices.close();
       await decisions.close();

@@ -1,9 +1,11 @@
+import type { Auditor } from "./audit/auditor.ts";
 import type { EventFeed } from "./core/event-feed.ts";
 import type { Log } from "./core/log.ts";
 import type { Statistics } from "./inference/statistics.ts";
 import type { Metrics } from "./metrics/metrics.ts";
 import type { ModelEvent } from "./models/models.ts";
 import { observeEngine, observeModel } from "./models/observe.ts";
+import type { Shadow } from "./shadow/shadow.ts";
 import type { Controller } from "./switching/controller.ts";
 import { engineList } from "./services.ts";
 
@@ -13,10 +15,11 @@ export function createObserver(parts: {
   readonly feed: EventFeed;
   readonly controller: Controller;
   readonly statistics: Statistics;
-  readonly onReady: (event: ModelEvent & { type: "model" }) => void;
+  readonly auditor: Auditor;
+  readonly shadow: Shadow;
   readonly log: Log;
 }): (event: ModelEvent) => void {
-  const { metrics, feed, controller, statistics, onReady, log } = parts;
+  const { metrics, feed, controller, statistics, auditor, shadow, log } = parts;
   return (event) => {
     switch (event.type) {
       case "model": {
@@ -24,7 +27,7 @@ export function createObserver(parts: {
         log.info({ model: model.name, state: model.state, reason: model.reason }, "model");
         if (model.state === "ready") {
           controller.adopt(model);
-          onReady(event);
+          shadow.prepare(model);
         }
         observeModel(metrics, model);
         feed.emit("state", { ...engineList(model), state: model.state, reason: model.reason });
@@ -43,6 +46,7 @@ export function createObserver(parts: {
       case "removed":
         metrics.removeModel({ model: event.name });
         statistics.forget(event.name);
+        auditor.forget(event.name);
         feed.emit("state", { model: event.name, state: "removed" });
         break;
       case "fallback":

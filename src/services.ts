@@ -1,8 +1,10 @@
+import type { Auditor } from "./audit/auditor.ts";
+import type { Feedback } from "./audit/feedback.ts";
 import type { DecisionLog } from "./audit/log/decision-log.ts";
-import type { Clock } from "./core/clock.ts";
 import type { EventFeed } from "./core/event-feed.ts";
 import { GatewayError } from "./core/errors.ts";
 import type {
+  AuditView,
   EngineList,
   ModelDescription,
   ModelSignature,
@@ -24,13 +26,14 @@ export function createServices(parts: {
   readonly models: Models;
   readonly inference: Inference;
   readonly controller: Controller;
+  readonly auditor: Auditor;
+  readonly feedback: Feedback;
   readonly decisions: DecisionLog;
   readonly feed: EventFeed;
   readonly metrics: Metrics;
   readonly statistics: Statistics;
-  readonly clock: Clock;
 }): Services {
-  const { models, inference, controller, decisions, feed, metrics, statistics, clock } = parts;
+  const { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics } = parts;
   // One request asks twice for its model; the second time must find the same one.
   const resolved = new WeakMap<ModelSignature, Model>();
 
@@ -104,17 +107,48 @@ export function createServices(parts: {
     },
     engines: { list: (name) => engineList(models.get(name)) },
     switching: controller,
+    audit: {
+      verdicts: (name) => auditView(models.get(name), auditor, controller),
+      report: (name) => {
+        throw new GatewayError("notFound", `no live report of model "${name}" yet`);
+      },
+    },
+    feedback: { label: (name, id, label) => feedback.label(models.get(name), id, label) },
     log: decisions,
     events: feed,
     metrics: createMetricsService({ metrics }),
   };
 }
 
+/** Every verdict on every engine of a model, the active one included. */
+export function auditView(model: Model, auditor: Auditor, controller: Controller): AuditView {
+  return {
+    model: model.name,
+    reference: model.reference?.id ?? null,
+    candidates: [model.active, ...model.candidates].flatMap((engine) =>
+      engine
+        ? [
+            {
+              engine: engine.id,
+              state: controller.stateOf(model.name, engine.id),
+              verdicts: auditor.verdicts(model, engine),
+            },
+          ]
+        : [],
+    ),
+  };
+}
+
 /** A model's engines with state and role, those that cannot be used included. */
 export function engineList(model: Model): EngineList {
   const broken = [...model.broken].map(([id, reason]) => ({
-    ...{ id, state: "failed", reason, role: "none" },
-    ...{ compiler: "", precision: "", artifactSha256: "" },
+    id,
+    state: "failed",
+    reason,
+    role: "none",
+    compiler: "",
+    precision: "",
+    artifactSha256: "",
   }));
   return {
     model: model.name,

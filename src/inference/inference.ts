@@ -44,10 +44,11 @@ export interface Served extends EngineResult {
 export interface InferenceEvents {
   /** Called after the reply was handed back; it can neither delay nor fail it. */
   readonly onServed: (served: Served) => void;
+  /** The engine reported an error on the input, or did not answer in time. */
   readonly onFailed: (failure: {
     readonly model: Model;
-    readonly engine: Engine | undefined;
-    readonly error: GatewayError;
+    readonly engine: Engine;
+    readonly error: Error;
   }) => void;
   readonly onFailover: (failover: {
     readonly model: Model;
@@ -127,7 +128,10 @@ export function createInference(options: InferenceOptions): Inference {
       try {
         return { engine, result: await engine.infer({ inputs, outputs, signal }) };
       } catch (error) {
-        if (!(error instanceof HostLostError)) throw error;
+        if (!(error instanceof HostLostError)) {
+          if (isEngineFault(error)) onFailed({ model, engine, error });
+          throw error;
+        }
         if (error.reason !== "unavailable") lostHosts++;
         if (lostHosts === 2) throw refuse(model, inputs, error);
         const next = move(engine);
@@ -215,7 +219,6 @@ export function createInference(options: InferenceOptions): Inference {
       } catch (thrown) {
         const error = GatewayError.from(thrown);
         if (error.code === "internal") log.error({ model: model.name, err: thrown }, "inference failed");
-        onFailed({ model, engine: model.active, error });
         throw error;
       } finally {
         load.inFlight--;
@@ -225,6 +228,10 @@ export function createInference(options: InferenceOptions): Inference {
     waiting: (name) => admissions.get(name)?.waiting ?? 0,
     load,
   };
+}
+
+function isEngineFault(error: unknown): error is GatewayError {
+  return error instanceof GatewayError && (error.code === "engineFailed" || error.code === "timeout");
 }
 
 /** The promise, or the signal's reason if that comes first (a cold start goes on without its client). */

@@ -46,6 +46,8 @@ export interface Controller {
   /** Counts a live request that a canary answered. */
   canaryServed(model: Model, engine: Engine): void;
   stateOf(model: string, engine: string): CandidateState;
+  /** Who answers clients: the active engine, and the canary while it has a share. */
+  roleOf(model: Model, engine: Engine): "active" | "canary" | "candidate";
   /** Share of live traffic of each engine that has some. */
   shares(model: Model): ReadonlyMap<string, number>;
   /** One look at every model; the interval calls it, tests too. */
@@ -480,6 +482,10 @@ export function createController(options: {
       engineTrack(model.name, engine.id).canarySamples++;
     },
     stateOf: (model, engine) => tracks.get(model)?.engines.get(engine)?.state ?? "observing",
+    roleOf(model, engine) {
+      if (engine === model.active) return "active";
+      return tracks.get(model.name)?.canary?.engine === engine ? "canary" : "candidate";
+    },
     shares(model) {
       const canary = tracks.get(model.name)?.canary;
       const shares = new Map<string, number>();
