@@ -214,7 +214,10 @@ export interface EventsService {
 
 export interface MetricsService {
   /** @param accept the request's Accept header, to choose between Prometheus' two text formats */
-  scrape(accept: string | undefined): { readonly contentType: string; text(): Promise<string> };
+  scrape(accept: string | undefined): {
+    readonly contentType: string;
+    readonly chunks: AsyncIterable<Uint8Array>;
+  };
 }
 
 export interface PageService {

@@ -72,14 +72,18 @@ export function createLatencyRecorder(
 function summarise(times: SlidingHistogram, steps: SlidingHistogram): LatencySummary | undefined {
   const count = times.count();
   if (count === 0) return undefined;
-  const percentiles = Object.fromEntries(latencyPercentiles.map((p) => [String(p), times.percentile(p)]));
+  const [smallest = 0, p25 = 0, p75 = 0] = times.percentiles([0, 25, 75]);
+  const values = times.percentiles(latencyPercentiles);
+  const percentiles = Object.fromEntries(
+    latencyPercentiles.map((p, at) => [String(p), values[at] as number]),
+  );
   return {
     count,
     percentiles,
     jitter: {
-      pdv: times.percentile(99) - times.percentile(0),
-      ipdv: steps.count() === 0 ? 0 : steps.percentile(99),
-      iqr: times.percentile(75) - times.percentile(25),
+      pdv: (percentiles["99"] as number) - smallest,
+      ipdv: steps.count() === 0 ? 0 : (steps.percentiles([99])[0] as number),
+      iqr: p75 - p25,
     },
   };
 }

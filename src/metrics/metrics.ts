@@ -30,8 +30,8 @@ export interface Metrics {
   remove<N extends MetricName>(name: N, labels: Partial<MetricLabels<N>>): void;
   /** Forgets every series of a model, or of one of its engines, in every metric that has these labels. */
   removeModel(labels: { readonly model: string; readonly engine?: string }): void;
-  /** Everything as text, in chunks with turns of the event loop between them. */
-  expose(format: ExpositionFormat): AsyncGenerator<string>;
+  /** Everything as UTF-8 text, in chunks with turns of the event loop between them. */
+  expose(format: ExpositionFormat): AsyncGenerator<Uint8Array>;
 }
 
 export type ExemplarIds = { readonly trace_id: string } | { readonly request_id: string };

@@ -10,8 +10,9 @@ export interface MetricsService {
 
 export interface Scrape {
   readonly contentType: string;
-  /** UTF-8 text in chunks; the event loop turns between them. Read it once, or call `text`. */
-  readonly chunks: AsyncIterable<string>;
+  /** UTF-8 text; the event loop turns between chunks. Read it once, or call `text`. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+  /** The whole of it. Megabytes in one string: for tests and small gateways. */
   text(): Promise<string>;
 }
 
@@ -24,9 +25,9 @@ export function createMetricsService({ metrics }: { readonly metrics: Metrics })
         contentType: contentTypes[format],
         chunks,
         async text() {
-          const parts: string[] = [];
+          const parts: Uint8Array[] = [];
           for await (const chunk of chunks) parts.push(chunk);
-          return parts.join("");
+          return Buffer.concat(parts).toString();
         },
       };
     },

@@ -13,8 +13,12 @@ export interface SlidingHistogram {
   record(seconds: number): void;
   /** Runs in the window. */
   count(): number;
-  /** The ceil(p/100 x n)-th smallest value in seconds, rounded up within the digits; 0 gives the smallest. */
-  percentile(p: number): number;
+  /**
+   * The ceil(p/100 x n)-th smallest values in seconds, rounded up within the digits; 0 gives the smallest.
+   *
+   * @param ps ascending
+   */
+  percentiles(ps: readonly number[]): number[];
 }
 
 export const slotSeconds = 10;
@@ -67,9 +71,22 @@ export function createSlidingHistogram({ clock, digits }: { clock: Clock; digits
       advance();
       return window.totalCount;
     },
-    percentile(p) {
+    percentiles(ps) {
       advance();
-      return window.getValueAtPercentile(p) / unitsPerSecond;
+      // One walk for all; the library's getValueAtPercentile walks from zero for each.
+      const values: number[] = [];
+      let index = -1;
+      let reached = 0;
+      for (const p of ps) {
+        const rank = Math.max(1, Math.ceil((p * window.totalCount) / 100 - 1e-9));
+        while (reached < rank && index + 1 < window.countsArrayLength) {
+          index += 1;
+          reached += window.getCountAtIndex(index);
+        }
+        const value = window.valueFromIndex(Math.max(0, index));
+        values.push((p === 0 ? value : window.highestEquivalentValue(value)) / unitsPerSecond);
+      }
+      return values;
     },
   };
 }

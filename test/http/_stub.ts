@@ -154,7 +154,14 @@ export function createStub(of: ModelSignature = signature): Stub {
       },
       log: { read: (after, limit) => ({ entries: [{ after, limit }], next: after + 1 }) },
       events,
-      metrics: { scrape: () => ({ contentType: "text/plain; version=0.0.4", text: async () => "up 1\n" }) },
+      metrics: {
+        scrape: () => ({
+          contentType: "text/plain; version=0.0.4",
+          chunks: (async function* () {
+            yield Buffer.from("up 1\n");
+          })(),
+        }),
+      },
       page: { html: () => "<!doctype html><title>Crosscheck</title>" },
     },
   };

@@ -168,7 +168,7 @@ describe("exposition", () => {
     let text = "";
     for await (const chunk of metrics.expose("prometheus")) {
       chunks += 1;
-      text += chunk;
+      text += Buffer.from(chunk).toString();
       for (const model of models) metrics.set("queue_length", { model }, 2);
       metrics.removeModel({ model: models[chunks] as string });
     }
