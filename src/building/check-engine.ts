@@ -4,19 +4,17 @@ import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { compareOutputs } from "../compare/compare.ts";
 import type { Difference } from "../compare/difference.ts";
-import { createRandom } from "../compare/statistics/random.ts";
 import type { Pool } from "../hosting/pool.ts";
 import type { BuildModel, StagedEngine } from "./build-engines.ts";
-import { evenly, openSamples } from "./calibration.ts";
+import { chooseInputs, type InputKind } from "./choose-inputs.ts";
 import type { Families } from "./families.ts";
-import { generatedInputs } from "./generated-inputs.ts";
 import { openEngine } from "./open-engine.ts";
 import { openReference, type Reference } from "./reference.ts";
 
 /** How a new engine's outputs differ from the reference's, both run in real hosts on the same inputs. */
 export interface EngineCheck {
   readonly reference: string;
-  readonly inputs: "given" | "samples" | "generated";
+  readonly inputs: InputKind;
   readonly samples: number;
   /** Samples whose outputs are equal in every byte. */
   readonly bitEqual: number;
@@ -44,12 +42,10 @@ export interface CheckerOptions {
 }
 
 const mostSamples = 32;
-/** Fixed, so that two checks of one model see the same inputs. */
-const seed = 20_260_101;
 
 export function createChecker({ families, inputs, clock, log }: CheckerOptions): Checker {
   let reference: Reference | undefined;
-  let expected: { readonly kind: EngineCheck["inputs"]; readonly pairs: readonly Pair[] } | undefined;
+  let expected: { readonly kind: InputKind; readonly pairs: readonly Pair[] } | undefined;
 
   const withPool = async <T>(
     engine: { readonly directory: string; readonly manifest: StagedEngine["manifest"] },
@@ -68,7 +64,10 @@ export function createChecker({ families, inputs, clock, log }: CheckerOptions):
       withPool(engine, async (pool, info) => {
         if (expected === undefined) {
           reference = await openReference(model, families, clock);
-          const { kind, samples } = await chooseInputs(model, info, inputs);
+          const { kind, samples } = await chooseInputs(model.place, info.inputs, {
+            given: inputs,
+            most: mostSamples,
+          });
           const pairs = await withPool(reference, async (other) => {
             const done: Pair[] = [];
             for (const sample of samples)
@@ -96,27 +95,10 @@ interface Pair {
   readonly outputs: readonly Tensor[];
 }
 
-async function chooseInputs(
-  { place }: BuildModel,
-  info: EngineInfo,
-  given: string | undefined,
-): Promise<{ kind: EngineCheck["inputs"]; samples: readonly Tensor[][] }> {
-  const samples = await openSamples(place, info.inputs, given);
-  if (samples === undefined) {
-    const random = createRandom(seed);
-    return {
-      kind: "generated",
-      samples: evenly(mostSamples, mostSamples).map(() => generatedInputs(info.inputs, random)),
-    };
-  }
-  const kind = given === undefined ? "samples" : "given";
-  return { kind, samples: evenly(samples.count, mostSamples).map((index) => samples.at(index)) };
-}
-
 /** Counts and maxima over the samples. */
 export function summarise(
   reference: string,
-  inputs: EngineCheck["inputs"],
+  inputs: InputKind,
   differences: readonly Difference[],
 ): EngineCheck {
   const count = (test: (difference: Difference) => boolean): number => differences.filter(test).length;
