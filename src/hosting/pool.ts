@@ -184,8 +184,8 @@ export function createPool(options: PoolOptions): Pool {
   }
 
   /** Starts the seat's host, again and again after losses. Rejects when it cannot or shall not be. */
-  async function bring(seat: Seat, first: boolean, after?: HostLossReason): Promise<void> {
-    let reason = after;
+  async function bring(seat: Seat, why: "start" | "growth" | HostLossReason): Promise<void> {
+    let reason = why === "start" || why === "growth" ? undefined : why;
     let wait = 0;
     seat.starting = true;
     try {
@@ -194,15 +194,15 @@ export function createPool(options: PoolOptions): Pool {
         if (failure !== undefined) throw new GatewayError("conflict", failure);
         const began = seconds();
         try {
-          await open(seat, !first);
+          await open(seat, why !== "start" || reason !== undefined);
           if (reason !== undefined) {
             onEvent?.({ type: "restarted", instance: seat.index, reason, seconds: seconds() - began });
           }
           break;
         } catch (error) {
           if (closing.signal.aborted) throw error;
-          // A file that does not match, an engine that refuses: starting again would not help at first.
-          if (first && error instanceof GatewayError) throw error;
+          // A file that does not match, an engine that refuses: only one that has run before may come back.
+          if (reason === undefined && error instanceof GatewayError) throw error;
           reason = error instanceof HostLostError ? error.reason : "exited";
           wait = mourn(seat, reason, messageOf(error), false);
         }
@@ -251,7 +251,7 @@ export function createPool(options: PoolOptions): Pool {
       const wait = mourn(seat, error.reason, error.message, true);
       seat.starting = true;
       await delay(wait * 1000, closing.signal);
-      await bring(seat, false, error.reason);
+      await bring(seat, error.reason);
     } catch {
       // It has been told by `fail`, or the pool closes.
       seat.starting = false;
@@ -302,7 +302,7 @@ export function createPool(options: PoolOptions): Pool {
       if (seats.length < instances.max && seats.every((seat) => !seat.starting)) {
         const seat = addSeat();
         log.info({ instance: seat.index }, "grows, requests are waiting");
-        bring(seat, true).catch((error: unknown) => {
+        bring(seat, "growth").catch((error: unknown) => {
           log.warn({ instance: seat.index, err: error }, "could not grow");
           seats.splice(seats.indexOf(seat), 1);
         });
@@ -336,7 +336,7 @@ export function createPool(options: PoolOptions): Pool {
         inputs,
         outputs,
         enqueuedSeconds: seconds(),
-        patient: live().length === 0,
+        patient: seats.every((seat) => seat.instance === undefined),
         settled: false,
         resolve(result: EngineResult): void {
           job.settled = true;
@@ -374,7 +374,7 @@ export function createPool(options: PoolOptions): Pool {
 
   return {
     async start() {
-      const opening = Array.from({ length: instances.min }, addSeat).map((seat) => bring(seat, true));
+      const opening = Array.from({ length: instances.min }, addSeat).map((seat) => bring(seat, "start"));
       const outcomes = await Promise.allSettled(opening);
       const refused = outcomes.find((outcome) => outcome.status === "rejected");
       if (refused !== undefined || info === undefined) {

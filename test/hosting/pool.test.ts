@@ -1,6 +1,7 @@
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import type { EngineResult } from "../../src/core/engine.ts";
 import { datatypes, type TensorSpec } from "../../src/core/tensor.ts";
 import {
@@ -387,6 +388,53 @@ describe("what cannot be started says why", () => {
     await expect(pool.start()).rejects.toMatchObject({ code: "unavailable" });
   });
 });
+
+/** A file system of 1 MiB in memory, or undefined where this user may not mount one. */
+function smallFileSystem(): string | undefined {
+  const folder = temporaryFolder();
+  const { status } = spawnSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]);
+  if (status !== 0) return undefined;
+  onTestFinished(() => void spawnSync("umount", ["-l", folder]));
+  return folder;
+}
+
+test("memory that runs out fails the request that needs it, and no other", async ({ skip }) => {
+  const sharedMemoryDirectory = smallFileSystem();
+  skip(sharedMemoryDirectory === undefined, "mounting a small file system takes root");
+  const tensors = [{ name: "x", datatype: "UINT8", shape: [-1] }];
+  const { pool, events } = testPool(
+    "typescript",
+    { tensors },
+    { sharedMemoryDirectory: sharedMemoryDirectory ?? "" },
+  );
+  await pool.start();
+  await expect(pool.infer({ inputs: [tensor("x", "UINT8", [2_000_000])] })).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringMatching(/no space for .* bytes of shared memory.*--shm-size/) as string,
+  });
+  await expect(pool.infer({ inputs: [tensor("x", "UINT8", [100])] })).resolves.toBeDefined();
+  expect(events).toEqual([]);
+});
+
+test("closing while it starts leaves no process", async () => {
+  const { pool } = testPool("rogue", { fault: "loadSilence" });
+  const started = pool.start();
+  started.catch(() => {});
+  const rogues = (): string[] =>
+    fs.readFileSync(`/proc/self/task/${process.pid}/children`, "latin1").split(" ").filter(isRogue);
+  await until(() => rogues().length > 0);
+  await pool.close();
+  await expect(started).rejects.toThrow();
+  await until(() => rogues().length === 0);
+});
+
+function isRogue(pid: string): boolean {
+  try {
+    return fs.readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("rogue-host");
+  } catch {
+    return false;
+  }
+}
 
 test("nothing of the shared memory has a name", async () => {
   const { pool } = testPool("rogue", { fault: "" });
