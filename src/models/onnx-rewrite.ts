@@ -1,5 +1,5 @@
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { fields, readOnnx } from "./onnx.ts";
+import { asModel, fields, readOnnx } from "./onnx.ts";
 
 /** From this version on an initializer need not be listed as an input (onnx, IR.md, version history). */
 const firstConstantIr = 4;
@@ -14,7 +14,10 @@ const firstConstantIr = 4;
 export function withConstantInitializers(bytes: Uint8Array, name: string): Uint8Array {
   const { irVersion, replaceable } = readOnnx(bytes, name);
   if (replaceable.length === 0) return bytes;
-  const dropped = new Set(replaceable);
+  return asModel(name, () => constantGraph(bytes, irVersion, new Set(replaceable)));
+}
+
+function constantGraph(bytes: Uint8Array, irVersion: number, dropped: ReadonlySet<string>): Uint8Array {
   return rewrite(bytes, (field, raw, writer) => {
     if (field === fields.model.irVersion && irVersion < firstConstantIr) {
       writer.tag(field, WireType.Varint).int64(firstConstantIr);

@@ -47,18 +47,22 @@ export const fields = {
  * @throws GatewayError `invalid` when it is no ONNX model.
  */
 export function readOnnx(bytes: Uint8Array, name: string): OnnxFacts {
-  try {
+  return asModel(name, () => {
     const facts = readModel(bytes);
-    if (facts !== undefined) return facts;
+    if (facts === undefined) throw new Error("it holds no graph; export the model again");
+    return facts;
+  });
+}
+
+/** Runs a reader of ONNX bytes; whatever it stumbles over is a fault of the file. @throws GatewayError `invalid`. */
+export function asModel<T>(name: string, read: () => T): T {
+  try {
+    return read();
   } catch (error) {
     throw new GatewayError("invalid", `${name}: is not an ONNX model: ${(error as Error).message}`, {
       cause: error,
     });
   }
-  throw new GatewayError(
-    "invalid",
-    `${name}: is not an ONNX model: it holds no graph; export the model again`,
-  );
 }
 
 /** Calls `visit` for each field of a message; `visit` reads the field or returns false to pass over it. */
