@@ -18,6 +18,7 @@ import { createInference } from "./inference/inference.ts";
 import { observeServed } from "./inference/observe.ts";
 import { Statistics } from "./inference/statistics.ts";
 import { publishLive } from "./live-events.ts";
+import { watchEventLoop } from "./metrics/event-loop.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { createModels } from "./models/models.ts";
 import { openRepository } from "./models/repository.ts";
@@ -54,6 +55,7 @@ export async function createGateway(options: {
   const feed = createEventFeed();
   const metrics = createMetrics({ clock });
   metrics.set("build_info", { version, node: process.versions.node }, 1);
+  const eventLoop = watchEventLoop(metrics);
   const decisions = await openDecisionLog({
     directory: join(config.store.path, "log"),
     repository: repository.path,
@@ -188,6 +190,7 @@ export async function createGateway(options: {
       await models.close();
       await comparer.close();
       cpu.close();
+      eventLoop.close();
       await controller.close();
       devices.close();
       await decisions.close();

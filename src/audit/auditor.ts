@@ -145,7 +145,7 @@ export function createAuditor(options: {
   function addDifference(model: Model, reference: Engine, candidate: Engine, difference: Difference): void {
     const labels = { model: model.name, reference: reference.id, candidate: candidate.id };
     metrics.inc("comparisons_total", { ...labels, result: difference.result });
-    if (difference.flip) metrics.inc("flips_total", labels);
+    metrics.inc("flips_total", labels, difference.flip ? 1 : 0);
     const key = windowKey(model, reference, candidate);
     let window = windows.get(key);
     if (!window) windows.set(key, (window = createDivergenceWindow({ clock })));
@@ -220,7 +220,8 @@ export function createAuditor(options: {
       if (base)
         windows.get(windowKey(model, base, engine))?.each((output, metric, quantile) => {
           const labels = { model: model.name, reference: base.id, candidate: engine.id, output, metric };
-          for (const percentile of [50, 90, 99, 100])
+          // Of a similarity the low values are the bad ones.
+          for (const percentile of metric === "cosine" ? [50, 10, 1, 0] : [50, 90, 99, 100])
             metrics.set("divergence", { ...labels, percentile }, quantile(percentile / 100));
         });
       for (const { output, absMax, relMax } of floors.get(engine.manifest.artifact.sha256)?.result() ?? []) {

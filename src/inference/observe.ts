@@ -26,6 +26,6 @@ export function observeAnswered(
   metrics.observe("request_duration_seconds", labels, seconds, answer.exemplar);
   // A request that got no reply in time is late whatever its status; a refused one (4xx) had nothing to be late with.
   const counts = answer.status < 400 || answer.status >= 500;
-  if (counts && deadlineSeconds !== undefined && seconds > deadlineSeconds)
-    metrics.inc("deadline_misses_total", { model, engine });
+  if (counts && deadlineSeconds !== undefined)
+    metrics.inc("deadline_misses_total", { model, engine }, seconds > deadlineSeconds ? 1 : 0);
 }

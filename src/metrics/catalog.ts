@@ -92,7 +92,7 @@ export const catalog = {
   divergence: {
     kind: "gauge",
     labels: ["model", "reference", "candidate", "output", "metric", "percentile"],
-    help: "Percentile over the last 5 minutes' comparisons of how far the candidate's output is from the reference's on the same input: max_abs in the output's own unit, max_rel a ratio, ulp a count of representable values, cosine a similarity (1 is equal; its low percentiles are the bad ones), kl in nats.",
+    help: "Percentile over the comparisons of the last 5 minutes (in slots of 60 s) of how far the candidate's output is from the reference's on the same input: max_abs in the output's own unit, max_rel a ratio, ulp a count of representable values, cosine a similarity (1 is equal; its low percentiles are the bad ones), kl in nats.",
   },
   flips_total: {
     kind: "counter",
@@ -102,7 +102,7 @@ export const catalog = {
   noise_floor: {
     kind: "gauge",
     labels: ["model", "engine", "output", "metric"],
-    help: "Largest difference of the engine from itself on the same input (control runs and self-checks) over the last 5 minutes, in the unit of the metric as in divergence; 0 means it repeats itself bit by bit.",
+    help: "Largest difference of the engine from itself on the same input (control runs and self-checks) since the gateway started, in the unit of the metric as in divergence; 0 means it repeats itself bit by bit.",
   },
   verdict: {
     kind: "gauge",
