@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { GatewayError } from "../core/errors.ts";
 import { registerBench } from "./bench.ts";
 import { registerCompile } from "./compile.ts";
+import { registerHostCheck } from "./host-check.ts";
 import { registerLog } from "./log.ts";
 import { registerRemote } from "./remote.ts";
 import { registerServe } from "./serve.ts";
@@ -22,6 +23,7 @@ export async function main(args: readonly string[]): Promise<void> {
   registerBench(program);
   registerSetup(program);
   registerCompile(program);
+  registerHostCheck(program);
   try {
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
