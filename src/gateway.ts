@@ -25,6 +25,9 @@ import { openRepository } from "./models/repository.ts";
 import { createServices } from "./services.ts";
 import { createObserver } from "./observer.ts";
 import { createIdleGate } from "./shadow/idle-gate.ts";
+import { createRecorder } from "./shadow/recorder.ts";
+import { createSelfCheckSchedule } from "./shadow/self-check-schedule.ts";
+import { selfCheck } from "./shadow/self-check.ts";
 import { createShadow } from "./shadow/shadow.ts";
 import { openStore } from "./store/open-store.ts";
 import { createController } from "./switching/controller.ts";
@@ -52,6 +55,7 @@ export async function createGateway(options: {
 
   // What is known: state and decisions on disk, measurements in memory, events for those who watch.
   const store = await openStore(config.store, log);
+  const keyPrefix = `${createHash("sha256").update(repository.path).digest("hex").slice(0, 16)}/`;
   const feed = createEventFeed();
   const metrics = createMetrics({ clock });
   metrics.set("build_info", { version, node: process.versions.node }, 1);
@@ -109,7 +113,7 @@ export async function createGateway(options: {
     models,
     decisions,
     store,
-    keyPrefix: `${createHash("sha256").update(repository.path).digest("hex").slice(0, 16)}/`,
+    keyPrefix,
     repository: repository.path,
     evidence: { verdicts: (model, engine) => auditor.verdicts(model, engine) },
     onSwitched: (model, { from, to, trigger }) =>
@@ -133,6 +137,7 @@ export async function createGateway(options: {
       if (served.pinned) return;
       auditor.answered({ ...served, seconds: answeredSeconds - receivedSeconds });
       if (served.canary) controller.canaryServed(model, engine);
+      recorder.record(model, served.id, served.inputs);
       shadow.offer(served);
     },
     onFailed: ({ model, engine }) => auditor.failed(model, engine),
@@ -157,6 +162,7 @@ export async function createGateway(options: {
     log,
   });
   const feedback = createFeedback();
+  const recorder = createRecorder({ log });
   const cpu = watchCpuLoad({ clock });
   const shadow = createShadow({
     gate: createIdleGate({
@@ -170,9 +176,26 @@ export async function createGateway(options: {
         if (outputs && engine !== served.engine) feedback.predicted(served.model, served.id, engine, outputs);
       return auditor.shadowed(served.model, runs, served);
     },
+    onPrepared: (model, engine) => selfChecks.check(model, engine),
     onDropped: (model, reason) => metrics.inc("shadow_dropped_total", { model, reason }),
     random,
     clock,
+    log,
+  });
+
+  const selfChecks = createSelfCheckSchedule({
+    models: () => models.list(),
+    run: (model, engine) => selfCheck(model, engine, { comparer, store, keyPrefix, log }),
+    onDisagreement: (model, engine, failed) =>
+      controller.quarantine(
+        model,
+        engine,
+        `disagrees with itself: ${failed.map(({ check }) => check).join(", ")}`,
+        {
+          trigger: "health",
+          details: { selfChecks: failed },
+        },
+      ),
     log,
   });
 
@@ -186,6 +209,7 @@ export async function createGateway(options: {
     start: () => models.start(),
     async close() {
       live.close();
+      await selfChecks.close();
       await shadow.close();
       await models.close();
       await comparer.close();

@@ -66,10 +66,10 @@ export function parseNpz(bytes: Uint8Array, name: string, { maxBytes = defaultMa
   };
 }
 
-/** Writes arrays so that numpy.load reads them. */
+/** Writes arrays so that numpy.load reads them; stored, not packed, as recording must not hold up the event loop. */
 export async function writeNpz(path: string, arrays: ReadonlyMap<string, NpyArray>): Promise<void> {
   const files = [...arrays].map(([name, array]) => [`${name}.npy`, formatNpy(array)] as const);
-  await writeFile(path, zipSync(Object.fromEntries(files), { level: 1 }));
+  await writeFile(path, zipSync(Object.fromEntries(files), { level: 0 }));
 }
 
 async function readWhole(path: string, maxBytes: number): Promise<Uint8Array> {

@@ -47,12 +47,14 @@ export function createShadow(options: {
   readonly gate: IdleGate;
   readonly load: LiveLoad;
   readonly onResult: (result: ShadowResult) => Promise<void> | void;
+  /** A model's shadow instance came up at start. */
+  readonly onPrepared: (model: Model, engine: Engine) => Promise<void>;
   readonly onDropped: (model: string, reason: DropReason) => void;
   readonly random: () => number;
   readonly clock: Clock;
   readonly log: Log;
 }): Shadow {
-  const { gate, load, onResult, onDropped, random, clock, log } = options;
+  const { gate, load, onResult, onPrepared, onDropped, random, clock, log } = options;
   const queue = new BoundedQueue<{ served: Served; offeredSeconds: number }>();
   const retryAt = new WeakMap<Engine, number>();
   let working: Promise<void> | undefined;
@@ -136,7 +138,7 @@ export function createShadow(options: {
       if (model.config.shadow.sampleRate === 0 || model.candidates.length === 0) return;
       void (async () => {
         for (const engine of [model.active, ...model.candidates])
-          if (engine && !state.closed) await runnerOf(engine);
+          if (engine && !state.closed && (await runnerOf(engine))) await onPrepared(model, engine);
       })();
     },
     get length() {

@@ -1,0 +1,127 @@
+import type { Comparer } from "../compare/comparer.ts";
+import type { Difference } from "../compare/difference.ts";
+import type { Runner } from "../core/engine.ts";
+import type { Log } from "../core/log.ts";
+import type { Tensor } from "../core/tensor.ts";
+import type { Engine } from "../models/engine.ts";
+import type { Model } from "../models/model.ts";
+import { generatedInput } from "../models/warm-up.ts";
+import type { Store } from "../store/store.ts";
+
+/**
+ * What needs no reference: an engine must agree with itself. `twice`: the same input again; `instance`: on another
+ * process; `restart`: as before the last restart; `rows`: equal rows of a batch give equal rows.
+ */
+export type SelfCheckName = "twice" | "instance" | "restart" | "rows";
+
+export interface SelfCheck {
+  readonly check: SelfCheckName;
+  readonly passed: boolean;
+  readonly bitEqual: boolean;
+  readonly reason: string;
+}
+
+const rows = 4;
+/** Larger outputs are not kept for the check after a restart. */
+const mostKeptBytes = 4 * 1024 * 1024;
+
+/** Runs every self-check that this engine allows, on its shadow instance and at idle priority. */
+export async function selfCheck(
+  model: Model,
+  engine: Engine,
+  parts: {
+    readonly comparer: Comparer;
+    readonly store: Store;
+    readonly keyPrefix: string;
+    readonly log: Log;
+  },
+): Promise<SelfCheck[]> {
+  const { comparer, store, keyPrefix, log } = parts;
+  const shadow = await engine.shadow();
+  const { info } = engine;
+  if (!info) return [];
+  const inputs = info.inputs.map(generatedInput);
+  const { task, tolerance, detection } = model.config;
+  const compare = async (check: SelfCheckName, one: readonly Tensor[], other: readonly Tensor[]) => {
+    const [difference] = await comparer.compare([one, other], [[0, 1]], { task, tolerance, detection });
+    return judge(check, difference as Difference);
+  };
+  const run = async (runner: Runner, with_ = inputs) => (await runner.infer({ inputs: with_ })).outputs;
+
+  const first = await run(shadow);
+  const checks = [await compare("twice", first, await run(shadow))];
+  if (engine.serving) checks.push(await compare("instance", first, await run(engine)));
+
+  const key = `${keyPrefix}self-check/${engine.manifest.artifact.sha256}`;
+  const before = restored(await store.read(key).catch(() => undefined));
+  if (before) checks.push(await compare("restart", before, first));
+  else if (bytesOf(first) <= mostKeptBytes)
+    await store
+      .write(key, kept(first))
+      .catch((error: unknown) => log.warn({ err: error }, "self-check not stored"));
+
+  const batch = batchOfEqualRows(inputs, info.inputs);
+  if (batch) {
+    const outputs = await run(shadow, batch);
+    const [head, ...others] = splitRows(outputs);
+    for (const other of others) if (head) checks.push(await compare("rows", head, other));
+  }
+  return checks;
+}
+
+function judge(check: SelfCheckName, { result, flip, reason }: Difference): SelfCheck {
+  const passed = (result === "bit_equal" || result === "within") && !flip;
+  return {
+    check,
+    passed,
+    bitEqual: result === "bit_equal",
+    reason: reason || (flip ? "another decision" : ""),
+  };
+}
+
+/** The inputs repeated along the first axis, where every input has it dynamic; undefined otherwise. */
+function batchOfEqualRows(
+  inputs: readonly Tensor[],
+  specs: readonly {
+    readonly shape: readonly number[];
+    readonly bounds?: readonly (readonly [number, number])[] | undefined;
+  }[],
+): Tensor[] | undefined {
+  const can = specs.every(({ shape, bounds }) => shape[0] === -1 && (bounds?.[0]?.[1] ?? rows) >= rows);
+  if (!can || inputs.some(({ shape }) => shape[0] !== 1)) return undefined;
+  return inputs.map((input) => ({
+    ...input,
+    shape: [rows, ...input.shape.slice(1)],
+    data: Buffer.concat(Array.from({ length: rows }, () => input.data)),
+  }));
+}
+
+function splitRows(outputs: readonly Tensor[]): Tensor[][] {
+  if (outputs.some(({ shape }) => shape[0] !== rows)) return [];
+  return Array.from({ length: rows }, (_, row) =>
+    outputs.map((output) => {
+      const bytes = output.data.byteLength / rows;
+      return {
+        ...output,
+        shape: [1, ...output.shape.slice(1)],
+        data: output.data.subarray(row * bytes, (row + 1) * bytes),
+      };
+    }),
+  );
+}
+
+function bytesOf(tensors: readonly Tensor[]): number {
+  return tensors.reduce((sum, { data }) => sum + data.byteLength, 0);
+}
+
+function kept(tensors: readonly Tensor[]): object {
+  return {
+    tensors: tensors.map((tensor) => ({ ...tensor, data: Buffer.from(tensor.data).toString("base64") })),
+  };
+}
+
+function restored(document: unknown): Tensor[] | undefined {
+  const tensors = (document as { tensors?: (Omit<Tensor, "data"> & { data: string })[] } | undefined)
+    ?.tensors;
+  return tensors?.map((tensor) => ({ ...tensor, data: Buffer.from(tensor.data, "base64") }));
+}
