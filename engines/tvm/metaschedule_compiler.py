@@ -43,7 +43,11 @@ def tune(relax_model, options, database, work_directory, progress):
     trials = options["trials"]
     clock = Clock(sum(max(0, trials - counts.of(task.task_name)) for task in tasks))
     contexts, _ = ms.relax_integration.extracted_tasks_to_tune_contexts(
-        tasks, str(work_directory), num_threads="logical", seed=options["seed"] or None
+        tasks,
+        str(work_directory),
+        strategy=small_search() if options["tuner"] == "random" else "evolutionary",
+        num_threads="logical",
+        seed=options["seed"] or None,
     )
     keep_builders()
     builder = ms.builder.LocalBuilder(max_workers=os.cpu_count(), initializer=leave_out_foreign_intrinsics)
@@ -97,10 +101,22 @@ def keep_builders():
 
     def pool(**settings):
         if not pools:
-            pools.append(PopenPoolExecutor(**settings))
+            pools.append(KeptPool(**settings))
         return pools[0]
 
     local_builder.PopenPoolExecutor = pool
+
+
+class KeptPool(PopenPoolExecutor):
+    def shutdown(self, *_):
+        """The builder says this after every round."""
+
+
+def small_search():
+    """TVM's default population of 512 is for a learned cost model; without one it only takes minutes."""
+    return ms.search_strategy.EvolutionarySearch(
+        population_size=64, init_min_unmeasured=32, max_fail_count=2, genetic_num_iters=1
+    )
 
 
 def make_cost_model(name):
