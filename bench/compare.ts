@@ -1,12 +1,15 @@
+import { createEvidence } from "../src/audit/evidence.ts";
+import { judge } from "../src/audit/verdict.ts";
 import { compareOutputs } from "../src/compare/compare.ts";
 import type { CompareOptions } from "../src/compare/options.ts";
 import { createRandom } from "../src/compare/statistics/random.ts";
 import type { Tensor } from "../src/core/tensor.ts";
 
 /**
- * Time of one comparison with every metric, and memory over a million of them (`--memory`).
+ * Time of one comparison with every metric; with `--memory` also the memory of comparing and of one engine's evidence
+ * over a million comparisons.
  *
- *     npx tsx bench/compare.ts [--memory]
+ *     node --expose-gc --import tsx bench/compare.ts [--memory]
  */
 const random = createRandom(1);
 
@@ -70,12 +73,31 @@ for (const { name, outputs, options } of cases) {
 if (process.argv.includes("--memory")) {
   const small = tensor("scores", [1, 43], () => random.next());
   const other = perturbed([small]);
-  for (let million = 0; million <= 4; million += 1) {
+  const evidence = createEvidence({ key: { model: "m", referenceDigest: "r", engineDigest: "e" }, seed: 1 });
+  let pairs = 0;
+  for (let quarter = 0; quarter <= 4; quarter += 1) {
     globalThis.gc?.();
     const { rss, heapUsed } = process.memoryUsage();
     console.log(
-      `${million * 250_000} comparisons: rss ${Math.round(rss / 1e6)} MB, heap ${(heapUsed / 1e6).toFixed(1)} MB`,
+      `${pairs} comparisons: rss ${Math.round(rss / 1e6)} MB, heap ${(heapUsed / 1e6).toFixed(1)} MB, stored evidence ${JSON.stringify(evidence.snapshot()).length} bytes`,
     );
-    for (let i = 0; i < 250_000; i += 1) compareOutputs([small], other, { task: "classification" });
+    for (let i = 0; i < 250_000; i += 1, pairs += 1) {
+      const difference = compareOutputs([small], other, { task: "classification" });
+      const seconds = () => 1e-3 * (1 + random.next());
+      evidence.add({ type: "comparison", blockId: pairs, difference });
+      evidence.add({
+        type: "pair",
+        blockId: pairs,
+        controlSeconds: seconds(),
+        candidateSeconds: seconds(),
+        order: "controlFirst",
+        timeValid: true,
+        phase: "steady",
+      });
+    }
   }
+  const start = performance.now();
+  for (let i = 0; i < 100; i += 1)
+    judge(evidence, { role: "candidate", isReference: false, hasDeadline: true, alpha: 0.05 });
+  console.log(`verdicts of all rules: ${((performance.now() - start) / 100).toFixed(2)} ms`);
 }

@@ -35,7 +35,7 @@ export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): 
 }
 
 /** First index of the largest value within the row; NaN never wins, and a row of nothing else gives -1. */
-export function argmax(values: ArrayLike<number>, from: number, count: number): number {
+function argmax(values: ArrayLike<number>, from: number, count: number): number {
   let best = -1;
   let largest = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < count; i += 1) {

@@ -20,7 +20,7 @@ export interface Difference {
  * bit_equal: every byte. within: every element and the cosine within the tolerance. diverged: comparable, but not
  * within. invalid: another shape, type or set of outputs, or NaN or infinity where the other has a number.
  */
-export type Result = "bit_equal" | "within" | "diverged" | "invalid";
+type Result = "bit_equal" | "within" | "diverged" | "invalid";
 
 export interface OutputDifference {
   readonly name: string;

@@ -19,7 +19,7 @@ export interface NoiseFloor {
   snapshot(): NoiseFloorSnapshot;
 }
 
-export interface OutputNoise {
+interface OutputNoise {
   readonly output: string;
   readonly runs: number;
   readonly bitEqualRatio: number;

@@ -7,7 +7,7 @@ export interface DeadlineCounter {
   result(): DeadlineResult;
 }
 
-export interface DeadlineResult {
+interface DeadlineResult {
   readonly requests: number;
   readonly misses: number;
   /** NaN before the first request. */

@@ -55,6 +55,15 @@ export function lnRateEProcess(events: number, n: number, p0: number, prior: Pri
   return lnMixture(events, n, p0, prior) + Math.log(tail) - Math.log(betaInc(1 - p0, prior.b, prior.a));
 }
 
+/**
+ * ln of e-process R2: does one of two engines come off worse more often than the other? Counts of pairs, in random
+ * order, in which exactly one did; ties are dropped. Under H0 each falls either way like a fair coin, whatever bursts
+ * or drifts the two share.
+ */
+export function lnPairedEProcess(worse: number, better: number): number {
+  return lnRateEProcess(worse, worse + better, 0.5, { a: 1, b: 1 });
+}
+
 export interface Interval {
   readonly lower: number;
   readonly upper: number;

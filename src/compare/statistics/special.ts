@@ -27,7 +27,7 @@ export function lnBeta(a: number, b: number): number {
 }
 
 /** ln of the gamma function, x > 0: Stirling's series (DLMF 5.11.1), reached by the recurrence for small x. */
-export function lnGamma(x: number): number {
+function lnGamma(x: number): number {
   let shifted = x;
   let product = 1;
   while (shifted < stirlingFrom) {

@@ -1,0 +1,247 @@
+import { describe, expect, test } from "vitest";
+import { createEvidence, type EvidenceEvent } from "../../src/audit/evidence.ts";
+import { judge, type JudgeOptions } from "../../src/audit/verdict.ts";
+import { createRandom } from "../../src/compare/statistics/random.ts";
+import { freshEvidence, latencies, pair } from "./traffic.ts";
+
+const candidate: JudgeOptions = { role: "candidate", isReference: false, hasDeadline: true, alpha: 0.05 };
+
+const live = (blockId: number, change: Partial<Extract<EvidenceEvent, { type: "live" }>> = {}) =>
+  ({
+    type: "live",
+    blockId,
+    seconds: 1e-3,
+    missed: false,
+    timeValid: true,
+    phase: "steady",
+    ...change,
+  }) as const;
+
+const comparison = (blockId: number, flip = false) =>
+  ({ type: "comparison", blockId, difference: { result: "within", flip } }) as const;
+
+describe("evidence", () => {
+  test("counts one request per block, chosen evenly and without regard to its outcome", () => {
+    const evidence = freshEvidence(3);
+    // In every block of five the third misses: a fair choice takes it in a fifth of the blocks.
+    for (let request = 0; request < 20_000; request += 1)
+      evidence.add(live(Math.floor(request / 5), { missed: request % 5 === 2 }));
+    const { events, n } = evidence.rates.liveMiss.whole;
+    expect(n).toBe(3999);
+    expect(events / n).toBeGreaterThan(0.18);
+    expect(events / n).toBeLessThan(0.22);
+    expect(evidence.counts).toMatchObject({ live: 20_000, missed: 4000 });
+  });
+
+  test("one that is late for its block still counts", () => {
+    const evidence = freshEvidence();
+    evidence.add(live(7));
+    evidence.add(live(8));
+    evidence.add(live(6, { missed: true }));
+    evidence.add(live(9));
+    expect(evidence.rates.liveMiss.whole.n).toBe(2);
+    expect(evidence.counts.missed).toBe(1);
+  });
+
+  test("tells warm-up, after-idle, steady and throttled apart", () => {
+    const evidence = freshEvidence();
+    evidence.add(live(0, { phase: "warmUp", seconds: 1, missed: true }));
+    evidence.add(live(1, { phase: "afterIdle", seconds: 0.1 }));
+    evidence.add(live(2, { timeValid: false, seconds: 0.5, missed: true }));
+    evidence.add(live(3));
+    evidence.add(live(4));
+    expect(
+      Object.entries(evidence.live).map(([phase, { count, maximum }]) => [phase, count, maximum]),
+    ).toEqual([
+      ["warmUp", 1, 1],
+      ["afterIdle", 1, 0.1],
+      ["steady", 2, 1e-3],
+      ["throttled", 1, 0.5],
+    ]);
+    // Neither the warm-up nor the throttled miss is held against it.
+    expect(evidence.rates.liveMiss.whole).toEqual({ events: 0, n: 2 });
+  });
+
+  test("a pair whose time does not count leaves the latency rules as they were", () => {
+    const evidence = freshEvidence();
+    for (let request = 0; request < 100; request += 1)
+      evidence.add(pair(request, 1e-3, 1, { timeValid: false }));
+    for (let request = 0; request < 100; request += 1)
+      evidence.add(pair(request, 1e-3, 1, { phase: "warmUp" }));
+    expect(evidence.pairs.steady.whole.control.count).toBe(0);
+    expect(evidence.counts).toMatchObject({ pairs: 200, pairsWithoutTime: 100, pairsWarmUp: 100 });
+  });
+
+  test("goes on after a snapshot as if nothing had happened", () => {
+    const random = createRandom(4);
+    const time = latencies("bursty", random);
+    const events = Array.from({ length: 60_000 }, (_, request): EvidenceEvent => {
+      const blockId = Math.floor(request / 10);
+      switch (request % 4) {
+        case 0:
+          return pair(request, time(), time(), { phase: request % 40 === 0 ? "afterIdle" : "steady" });
+        case 1:
+          return comparison(blockId, random.next() < 0.01);
+        case 2:
+          return live(blockId, { seconds: time() });
+        default:
+          return random.next() < 0.01 ? { type: "error", blockId } : { type: "device", state: "ok" };
+      }
+    });
+    const whole = freshEvidence(8, 3e-3);
+    for (const event of events) whole.add(event);
+
+    // Half-way, between two pairs' jitter: the next pair's distance from the one before is the only thing lost.
+    const first = freshEvidence(8, 3e-3);
+    for (const event of events.slice(0, 30_000)) first.add(event);
+    const stored = JSON.stringify(first.snapshot());
+    const second = createEvidence({
+      key: first.key,
+      seed: 0,
+      deadlineSeconds: 3e-3,
+      snapshot: JSON.parse(stored),
+    });
+    expect(JSON.stringify(second.snapshot())).toBe(stored);
+    for (const event of events.slice(30_000)) second.add(event);
+    const without = (verdicts: ReturnType<typeof judge>) =>
+      verdicts.filter(({ rule }) => rule !== "jitterRatio");
+    expect(without(judge(second, candidate))).toEqual(without(judge(whole, candidate)));
+    expect(second.counts).toEqual(whole.counts);
+  });
+
+  test("its snapshot stays small however long it runs", () => {
+    const evidence = freshEvidence();
+    const random = createRandom(5);
+    const time = latencies("independent", random);
+    const sizes: number[] = [];
+    for (let request = 0; request < 200_000; request += 1) {
+      evidence.add(pair(request * 10, time(), time()));
+      evidence.add(comparison(request));
+      if (request % 50_000 === 49_999) sizes.push(JSON.stringify(evidence.snapshot()).length);
+    }
+    expect(Math.max(...sizes)).toBeLessThan(40_000);
+  });
+});
+
+describe("verdicts", () => {
+  test("without evidence every rule is inconclusive and says how much it needs", () => {
+    const verdicts = judge(freshEvidence(), candidate);
+    expect(verdicts).toHaveLength(8);
+    for (const { verdict, have, rule } of verdicts) {
+      expect(verdict, rule).toBe("inconclusive");
+      expect(have).toBe(0);
+    }
+    const need = new Map(verdicts.map((verdict) => [verdict.rule, verdict.need]));
+    // Nothing seen yet: as many blocks as are needed if nothing ever happens.
+    expect(need.get("flipRatio")).toBeGreaterThan(4000);
+    expect(need.get("flipRatio")).toBeLessThan(20_000);
+    // And as many as bound a p99 at all, were both engines alike.
+    expect(need.get("latencyP99Ratio")).toBeGreaterThan(800);
+    expect(need.get("latencyP99Ratio")).toBeLessThan(2000);
+    expect(JSON.parse(JSON.stringify(verdicts))).toEqual(verdicts);
+  });
+
+  test("the projection holds: after that many more blocks the rule has decided, and not long before", () => {
+    const evidence = freshEvidence();
+    for (let block = 0; block <= 1000; block += 1) evidence.add(comparison(block));
+    const flips = () => judge(evidence, candidate).find(({ rule }) => rule === "flipRatio");
+    const first = flips();
+    expect(first).toMatchObject({ verdict: "inconclusive", have: 1000, source: "comparison" });
+    expect(first?.reason).toContain(`needs ${first?.need} more blocks`);
+    const need = first?.need as number;
+    for (let block = 1001; block <= 1000 + Math.floor(need * 0.97); block += 1)
+      evidence.add(comparison(block));
+    expect(flips()?.verdict).toBe("inconclusive");
+    for (let block = 1001 + Math.floor(need * 0.97); block <= 1000 + need; block += 1)
+      evidence.add(comparison(block));
+    expect(flips()).toMatchObject({ verdict: "pass", need: 0, scope: "whole" });
+  });
+
+  test("only rules with something to judge apply", () => {
+    const names = (options: Partial<JudgeOptions>) =>
+      judge(freshEvidence(), { ...candidate, ...options }).map(({ rule }) => rule);
+    expect(names({ role: "active", isReference: true, hasDeadline: false })).toEqual([
+      "errorRatio",
+      "deviceHealth",
+    ]);
+    expect(names({ role: "active" })).toEqual([
+      "deadlineMissRatio",
+      "flipRatio",
+      "divergence",
+      "errorRatio",
+      "deviceHealth",
+    ]);
+    expect(names({ rules: [{ rule: "flipRatio", threshold: 0.05 }] })).toEqual(["flipRatio"]);
+  });
+
+  test("alpha is split over the rules that spend some, and over restarts", () => {
+    const alphaOf = (options: Partial<JudgeOptions>, restarts = 0) =>
+      judge(createEvidence({ key: freshEvidence().key, seed: 1, restarts }), {
+        ...candidate,
+        ...options,
+      }).map(({ alpha }) => alpha);
+    const all = alphaOf({});
+    expect(all.reduce((sum, alpha) => sum + alpha, 0)).toBeCloseTo(0.05 / 2, 12);
+    expect(alphaOf({ rules: [{ rule: "flipRatio" }, { rule: "deviceHealth" }] })).toEqual([0.025, 0]);
+    expect(alphaOf({ rules: [{ rule: "flipRatio" }] }, 1)[0]).toBeCloseTo(0.05 / 6, 12);
+    let spent = 0;
+    for (let restart = 0; restart < 1000; restart += 1)
+      spent += alphaOf({ rules: [{ rule: "flipRatio" }] }, restart)[0] as number;
+    expect(spent).toBeLessThanOrEqual(0.05);
+  });
+
+  test("a threshold of 0 fails on the first event and never passes", () => {
+    const evidence = freshEvidence();
+    const rules = [{ rule: "flipRatio", threshold: 0 }] as const;
+    for (let block = 0; block < 100; block += 1) evidence.add(comparison(block));
+    expect(judge(evidence, { ...candidate, rules })[0]).toMatchObject({
+      verdict: "inconclusive",
+      need: null,
+    });
+    evidence.add(comparison(100, true));
+    evidence.add(comparison(101));
+    expect(judge(evidence, { ...candidate, rules })[0]?.verdict).toBe("fail");
+  });
+
+  test("misses that control and candidate share are not held against the candidate", () => {
+    const evidence = freshEvidence(1, 1e-3);
+    const random = createRandom(6);
+    const rules = [{ rule: "deadlineMissRatio" }] as const;
+    // Both miss a twentieth of the time, each by itself: five times the threshold, but no difference.
+    const time = () => (random.next() < 0.05 ? 2e-3 : 0.5e-3);
+    for (let request = 0; request < 50_000; request += 1) evidence.add(pair(request, time(), time()));
+    expect(judge(evidence, { ...candidate, rules })[0]).toMatchObject({
+      verdict: "inconclusive",
+      source: "shadow",
+    });
+    for (let request = 50_000; request < 70_000; request += 1)
+      evidence.add(pair(request, 0.5e-3, random.next() < 0.1 ? 2e-3 : 0.5e-3));
+    expect(judge(evidence, { ...candidate, rules })[0]?.verdict).toBe("fail");
+  });
+
+  test("an active or canary engine answers for its own live misses", () => {
+    const evidence = freshEvidence(1, 1e-3);
+    for (let block = 0; block < 500; block += 1) evidence.add(live(block, { missed: block % 10 === 0 }));
+    for (const role of ["active", "canary"] as const) {
+      const [verdict] = judge(evidence, { ...candidate, role, rules: [{ rule: "deadlineMissRatio" }] });
+      expect(verdict).toMatchObject({ verdict: "fail", source: "live", unit: "blocks" });
+    }
+  });
+
+  test("device health: throttling is inconclusive, a fault fails, no readings pass", () => {
+    const evidence = freshEvidence();
+    const health = () => judge(evidence, { ...candidate, rules: [{ rule: "deviceHealth" }] })[0];
+    for (let block = 0; block < 200; block += 1) evidence.add(live(block));
+    expect(health()).toMatchObject({ verdict: "pass", have: 200, reason: "no device readings" });
+    evidence.add({ type: "device", state: "throttled" });
+    expect(health()?.verdict).toBe("inconclusive");
+    for (let block = 200; block < 300; block += 1) evidence.add(live(block));
+    evidence.add({ type: "device", state: "ok" });
+    const throttled = health();
+    expect(throttled?.verdict).toBe("inconclusive");
+    for (let i = 0; i < (throttled?.need as number); i += 1) evidence.add(live(300 + i));
+    expect(health()?.verdict).toBe("pass");
+    evidence.add({ type: "device", state: "faulty" });
+    expect(health()?.verdict).toBe("fail");
+  });
+});
