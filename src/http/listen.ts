@@ -123,11 +123,17 @@ const lastRequestsMs = 500;
 function createNodeServer(tls: ListenConfig["tls"]): Server {
   // Node would refuse a request without Host with an empty reply; ours says what is wrong.
   if (!tls) return createServer({ requireHostHeader: false });
-  return createTlsServer({
-    requireHostHeader: false,
-    cert: readPem(tls.cert, "tls.cert"),
-    key: readPem(tls.key, "tls.key"),
-  });
+  const pem = { cert: readPem(tls.cert, "tls.cert"), key: readPem(tls.key, "tls.key") };
+  try {
+    return createTlsServer({ requireHostHeader: false, ...pem });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : "unknown reason";
+    throw new GatewayError(
+      "invalid",
+      `tls: ${tls.cert} and ${tls.key} are not a PEM certificate and its key: ${reason}`,
+      { cause: error },
+    );
+  }
 }
 
 function readPem(path: string, setting: string): Buffer {

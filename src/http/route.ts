@@ -28,7 +28,7 @@ export interface Route {
   readonly handle?: ((call: Call) => Reply | Promise<Reply>) | undefined;
 }
 
-export interface Call {
+interface Call {
   readonly model: string;
   readonly query: unknown;
   readonly body: unknown;

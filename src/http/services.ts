@@ -56,7 +56,7 @@ export interface InferenceRequest {
   readonly receivedAtSeconds: number;
 }
 
-export interface InferenceReply {
+interface InferenceReply {
   /** Id of the engine that answered. */
   readonly engine: string;
   readonly outputs: readonly Tensor[];
@@ -79,7 +79,7 @@ export interface AnswerRecord {
 type Awaitable<T> = T | Promise<T>;
 
 /** Metadata and the repository API. Unknown names throw `notFound`. */
-export interface ModelsService {
+interface ModelsService {
   /** Start-up loading has ended and every model is warm, or failed with a reason. */
   ready(): Readiness;
   modelReady(model: string): Readiness;
@@ -110,13 +110,13 @@ export interface ModelDescription extends ModelSignature {
   readonly device: "cpu" | "gpu";
 }
 
-export interface IndexEntry {
+interface IndexEntry {
   readonly name: string;
   readonly state: "READY" | "LOADING" | "UNLOADING" | "UNAVAILABLE";
   readonly reason: string;
 }
 
-export interface DurationStatistic {
+interface DurationStatistic {
   readonly count: number;
   readonly seconds: number;
 }
@@ -134,7 +134,7 @@ export interface ModelStatistics {
   readonly computeOutput: DurationStatistic;
 }
 
-export interface EnginesService {
+interface EnginesService {
   list(model: string): Awaitable<EngineList>;
 }
 
@@ -154,12 +154,12 @@ export interface EngineList {
 }
 
 /** Both resolve after the log line is on disk and the pointer has moved. */
-export interface SwitchingService {
+interface SwitchingService {
   switch(model: string, engine: string, reason: string, actor: string): Promise<SwitchResult>;
   rollback(model: string, reason: string, actor: string): Promise<SwitchResult>;
 }
 
-export interface SwitchResult {
+interface SwitchResult {
   readonly model: string;
   readonly from: string;
   readonly to: string;
@@ -167,9 +167,9 @@ export interface SwitchResult {
   readonly decision: unknown;
 }
 
-export type ReportFormat = "html" | "md" | "json";
+type ReportFormat = "html" | "md" | "json";
 
-export interface AuditService {
+interface AuditService {
   verdicts(model: string): Awaitable<AuditView>;
   report(model: string, format: ReportFormat): Awaitable<string>;
 }
@@ -194,12 +194,12 @@ export interface AuditView {
   }[];
 }
 
-export interface FeedbackService {
+interface FeedbackService {
   /** @throws GatewayError `notFound` when the id is no longer remembered. */
   label(model: string, id: string, label: string | number): Awaitable<void>;
 }
 
-export interface DecisionLogService {
+interface DecisionLogService {
   /** Entries after number `after`, oldest first, at most `limit`. */
   read(
     after: number,
@@ -212,7 +212,7 @@ export interface EventsService {
   subscribe(listener: (event: FeedEvent) => void, lastEventId?: string): () => void;
 }
 
-export interface MetricsService {
+interface MetricsService {
   /** @param accept the request's Accept header, to choose between Prometheus' two text formats */
   scrape(accept: string | undefined): {
     readonly contentType: string;
@@ -220,7 +220,7 @@ export interface MetricsService {
   };
 }
 
-export interface PageService {
+interface PageService {
   /** The live page, one self-contained document. */
   html(): Awaitable<string>;
 }

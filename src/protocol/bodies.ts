@@ -6,7 +6,7 @@ import type { TensorSpec } from "../core/tensor.ts";
  */
 export const modelVersion = "1";
 
-export const serverExtensions = [
+const serverExtensions = [
   "classification",
   "model_repository",
   "model_repository(unload_dependents)",

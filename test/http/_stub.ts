@@ -9,7 +9,7 @@ import { listen } from "../../src/http/listen.ts";
 import type { AnswerRecord, InferenceRequest, ModelSignature, Services } from "../../src/http/services.ts";
 
 /** What the HTTP face is tested against: a model "copy" that returns its input, and one of every control service. */
-export const signature: ModelSignature = {
+const signature: ModelSignature = {
   inputs: [
     {
       name: "image",
