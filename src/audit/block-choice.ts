@@ -7,21 +7,19 @@ import type { Random } from "../compare/statistics/random.ts";
  */
 export interface BlockChoice<T> {
   add(blockId: number, observation: T): void;
-  snapshot(): BlockChoiceSnapshot<T>;
+  /** The choice of the block under way. */
+  chosen(): T | null;
 }
 
-export interface BlockChoiceSnapshot<T> {
-  readonly blockId: number;
-  readonly seen: number;
-  readonly chosen: T | null;
-}
-
+/** @param restored the choice of a block before a restart; clocks differ, so the next block begins at once. */
 export function createBlockChoice<T>(
   random: Random,
   onChosen: (observation: T) => void,
-  snapshot?: BlockChoiceSnapshot<T>,
+  restored: T | null = null,
 ): BlockChoice<T> {
-  let { blockId, seen, chosen } = snapshot ?? { blockId: -1, seen: 0, chosen: null };
+  let blockId = Number.NEGATIVE_INFINITY;
+  let seen = 0;
+  let chosen = restored;
   return {
     add(id, observation) {
       // One that comes late for its block joins the current one: dropping it would favour quick answers.
@@ -34,6 +32,6 @@ export function createBlockChoice<T>(
       seen += 1;
       if (random.next() * seen < 1) chosen = observation;
     },
-    snapshot: () => ({ blockId, seen, chosen }),
+    chosen: () => chosen,
   };
 }

@@ -5,7 +5,7 @@ import {
   type LogHistogramSnapshot,
 } from "../compare/statistics/log-histogram.ts";
 import { createRandom } from "../compare/statistics/random.ts";
-import { createBlockChoice, type BlockChoiceSnapshot } from "./block-choice.ts";
+import { createBlockChoice } from "./block-choice.ts";
 import { createEpochs, type Epochs } from "./epochs.ts";
 import {
   createPairTally,
@@ -16,7 +16,7 @@ import {
 
 /**
  * Everything that speaks for or against one engine of a model, judged against one reference: it begins anew when
- * either digest changes. Memory is constant, about 250 kB; `snapshot` is plain JSON for the store.
+ * either digest changes. Memory is constant, about 200 kB; `snapshot` is plain JSON for the store.
  */
 export interface Evidence {
   readonly key: EvidenceKey;
@@ -42,7 +42,7 @@ export interface EvidenceKey {
   readonly engineDigest: string;
 }
 
-/** `blockId`: floor(time / blockMs), of the moment the observation was made; never falling. */
+/** `blockId`: floor(time / blockMs), of the moment the observation was made, by a clock that never goes back. */
 export type EvidenceEvent =
   | {
       readonly type: "pair";
@@ -307,11 +307,11 @@ export function createEvidence(options: {
       }),
       live: record(livePhases, (phase) => live[phase].snapshot()),
       choices: {
-        live: choices.live.snapshot(),
-        steady: choices.steady.snapshot(),
-        afterIdle: choices.afterIdle.snapshot(),
-        attempt: choices.attempt.snapshot(),
-        comparison: choices.comparison.snapshot(),
+        live: choices.live.chosen(),
+        steady: choices.steady.chosen(),
+        afterIdle: choices.afterIdle.chosen(),
+        attempt: choices.attempt.chosen(),
+        comparison: choices.comparison.chosen(),
       },
     }),
   };
@@ -333,11 +333,11 @@ export interface EvidenceSnapshot {
   readonly rates: Readonly<Record<RateName, EpochsSnapshot<Tally>>>;
   readonly live: Readonly<Record<LivePhase, LogHistogramSnapshot>>;
   readonly choices: {
-    readonly live: BlockChoiceSnapshot<boolean>;
-    readonly steady: BlockChoiceSnapshot<PairObservation>;
-    readonly afterIdle: BlockChoiceSnapshot<PairObservation>;
-    readonly attempt: BlockChoiceSnapshot<boolean>;
-    readonly comparison: BlockChoiceSnapshot<{ flip: boolean; outside: boolean }>;
+    readonly live: boolean | null;
+    readonly steady: PairObservation | null;
+    readonly afterIdle: PairObservation | null;
+    readonly attempt: boolean | null;
+    readonly comparison: { flip: boolean; outside: boolean } | null;
   };
 }
 

@@ -109,6 +109,14 @@ describe("evidence", () => {
     expect(second.counts).toEqual(whole.counts);
   });
 
+  test("goes on at once when the clock began anew with the gateway", () => {
+    const before = freshEvidence();
+    for (let block = 1000; block < 1010; block += 1) before.add(comparison(block));
+    const after = createEvidence({ key: before.key, seed: 0, snapshot: before.snapshot() });
+    for (let block = 0; block < 10; block += 1) after.add(comparison(block));
+    expect(after.rates.flip.whole.n).toBe(19);
+  });
+
   test("its snapshot stays small however long it runs", () => {
     const evidence = freshEvidence();
     const random = createRandom(5);
