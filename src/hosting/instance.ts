@@ -39,8 +39,8 @@ export interface InstanceOptions {
   readonly seconds: () => number;
   /** Space of each of the engine's outputs, as learned by the whole pool; a new list when it changes. */
   readonly space: () => readonly number[];
-  /** An output needs more. Returns why not, when that is too much. */
-  readonly enlarge: (output: number, bytes: number) => string | undefined;
+  /** An output needs more. @throws GatewayError when that is too much */
+  readonly enlarge: (output: number, bytes: number) => void;
   /** A job was answered: its `hostSeconds`, if it ran, feed the watchdog, and there is room for the next. */
   readonly onAnswered: (hostSeconds: number | undefined) => void;
   /** A job that must be run again, with more space. */
@@ -153,15 +153,18 @@ export function createInstance(options: InstanceOptions): Instance {
           if (asked === undefined || !Number.isSafeInteger(needed.bytes) || needed.bytes <= asked.bytes) {
             throw new Error(`OUTPUT_TOO_LARGE for ${payload.toString().slice(0, 200)}`);
           }
-          const refusal = enlarge(needed.index, needed.bytes);
-          if (refusal === undefined) onAgain(job);
-          else job.reject(new GatewayError("engineFailed", refusal));
+          enlarge(needed.index, needed.bytes);
+          onAgain(job);
           return true;
         }
         default:
           throw new Error(`status ${head.status} to INFER`);
       }
     } catch (error) {
+      if (error instanceof GatewayError) {
+        job.reject(error);
+        return true;
+      }
       link.lose("garbage", `answered ${error instanceof Error ? error.message : String(error)}`);
       return false;
     }

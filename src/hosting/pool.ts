@@ -14,7 +14,7 @@ import type { Instance } from "./instance.ts";
 import { matchRequest, type Job } from "./job.ts";
 import { createJobQueue } from "./job-queue.ts";
 import type { HostPriority } from "./launch.ts";
-import { outputSpace } from "./slot-layout.ts";
+import { enlargeSpace, outputSpace } from "./slot-layout.ts";
 import { startInstance } from "./start-instance.ts";
 import { createWatchdogLimit } from "./watchdog-limit.ts";
 
@@ -101,8 +101,6 @@ interface Seat {
   idleSinceSeconds: number;
 }
 
-/** Outputs of dynamic shape are given no more space than this in one slot. */
-const outputLimitBytes = 2 ** 30;
 /** A request that waits longer calls for another instance, where the pool may grow. */
 const growAfterSeconds = 0.1;
 let generation = 0;
@@ -146,7 +144,9 @@ export function createPool(options: PoolOptions): Pool {
       seconds,
       watchdogSeconds: watchdog.seconds,
       space: () => space,
-      enlarge,
+      enlarge(output, bytes) {
+        if (info !== undefined) space = enlargeSpace(info, space, output, bytes);
+      },
       onInfo: learn,
       onAnswered(hostSeconds) {
         // Runs ahead of the first request are no evidence of health.
@@ -170,17 +170,6 @@ export function createPool(options: PoolOptions): Pool {
     } else if (JSON.stringify(answer) !== JSON.stringify(info)) {
       throw new GatewayError("conflict", `${name} has other inputs or outputs than before; load it anew`);
     }
-  }
-
-  function enlarge(output: number, bytes: number): string | undefined {
-    const spec = info?.outputs[output];
-    if (bytes > outputLimitBytes) {
-      return `output "${spec?.name}" needs ${bytes} bytes, more than the limit of ${outputLimitBytes}`;
-    }
-    // Doubling, so that a slowly growing output does not map anew each time.
-    const wanted = Math.min(outputLimitBytes, Math.max(bytes, 2 * (space[output] ?? 0)));
-    space = space.map((have, index) => (index === output ? Math.max(have, wanted) : have));
-    return undefined;
   }
 
   /** Starts the seat's host, again and again after losses. Rejects when it cannot or shall not be. */

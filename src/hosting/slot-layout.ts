@@ -1,4 +1,5 @@
 import type { EngineInfo } from "../core/engine.ts";
+import { GatewayError } from "../core/errors.ts";
 import { byteSize, datatypeCode, type TensorSpec } from "../core/tensor.ts";
 import { alignTensor, type InferPayload } from "./descriptor.ts";
 import { isStatic } from "./fit.ts";
@@ -47,6 +48,32 @@ export function outputSpace(info: EngineInfo): number[] {
     );
     return Math.min(byteSize(spec.datatype, largest), boundsTrustedBytes);
   });
+}
+
+/** Outputs of dynamic shape are given no more space than this in one slot. */
+const spaceLimitBytes = 2 ** 30;
+
+/**
+ * The space with room for `bytes` of one output; the same list when it has it already, as when several requests were in
+ * flight that needed it. @throws GatewayError `engineFailed` when it is too much
+ */
+export function enlargeSpace(
+  info: EngineInfo,
+  space: readonly number[],
+  output: number,
+  bytes: number,
+): readonly number[] {
+  const have = space[output] ?? 0;
+  if (bytes <= have) return space;
+  if (bytes > spaceLimitBytes) {
+    throw new GatewayError(
+      "engineFailed",
+      `output "${info.outputs[output]?.name}" needs ${bytes} bytes, more than the limit of ${spaceLimitBytes}`,
+    );
+  }
+  // Doubling, so that a slowly growing output does not map anew each time.
+  const wanted = Math.min(spaceLimitBytes, Math.max(bytes, 2 * have));
+  return space.map((old, index) => (index === output ? wanted : old));
 }
 
 /** The smallest shape a spec allows, for the first layout and the first run. */

@@ -22,7 +22,12 @@ export function createSlot(index: number): Slot {
 }
 
 /** Brings the slot's layout in line with the job's shapes; a static engine's is made once. */
-export function arrange(slot: Slot, info: EngineInfo, job: Job, space: readonly number[]): SlotLayout {
+export function arrange(
+  slot: Slot,
+  info: EngineInfo,
+  job: Pick<Job, "inputs" | "outputs">,
+  space: readonly number[],
+): SlotLayout {
   if (slot.layout !== undefined && isSame(slot, slot.layout, job, space)) return slot.layout;
   slot.layout = layOut(
     info,
@@ -36,7 +41,12 @@ export function arrange(slot: Slot, info: EngineInfo, job: Job, space: readonly 
   return slot.layout;
 }
 
-function isSame(slot: Slot, layout: SlotLayout, job: Job, space: readonly number[]): boolean {
+function isSame(
+  slot: Slot,
+  layout: SlotLayout,
+  job: Pick<Job, "inputs" | "outputs">,
+  space: readonly number[],
+): boolean {
   // The list of spaces is replaced, never changed.
   if (slot.space !== space || !sameNumbers(slot.outputs, job.outputs)) return false;
   for (let index = 0; index < layout.inputs.length; index += 1) {

@@ -3,7 +3,8 @@
 import fs from "node:fs";
 import type { TensorSpec } from "../../../src/core/tensor.ts";
 import { BadRequest } from "../../../src/hosting/host-call.ts";
-import { LoadFailed, serveEngine } from "../../../src/hosting/host.ts";
+import { serveEngine } from "../../../src/hosting/host.ts";
+import { LoadFailed } from "../../../src/hosting/hosted-engine.ts";
 
 const commands: Record<number, () => void> = {
   1: () => process.exit(3),
