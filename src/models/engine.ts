@@ -45,6 +45,8 @@ export class Engine implements Runner {
   #options: EngineOptions;
   #pools: Record<PoolRole, EnginePool | undefined> = { serving: undefined, shadow: undefined };
   #starting: Record<PoolRole, Promise<void> | undefined> = { serving: undefined, shadow: undefined };
+  /** Pools that are being started, so that unloading need not wait for a slow start. */
+  #opening: Record<PoolRole, EnginePool | undefined> = { serving: undefined, shadow: undefined };
   #info: EngineInfo | undefined;
   #reason: string | undefined;
   #quarantine: string | undefined;
@@ -167,6 +169,7 @@ export class Engine implements Runner {
   }
 
   async #stop(role: PoolRole, drain: boolean): Promise<void> {
+    await this.#opening[role]?.close();
     await this.#starting[role]?.catch(() => undefined);
     const pool = this.#pools[role];
     this.#pools[role] = undefined;
@@ -194,6 +197,7 @@ export class Engine implements Runner {
       await admit(this, role);
       const started = clock.seconds();
       pool = openPool(this.folder, role);
+      this.#opening[role] = pool;
       this.#info = await pool.start();
       const loadedSeconds = clock.seconds() - started;
       const { firstSeconds } = await warmUp(pool, this.#info, clock);
@@ -208,6 +212,8 @@ export class Engine implements Runner {
         `engine "${this.id}" of model "${this.manifest.model}" cannot be loaded: ${reason}`,
         { cause: error },
       );
+    } finally {
+      this.#opening[role] = undefined;
     }
   }
 }
