@@ -150,8 +150,7 @@ async function buildOne(
       outDirectory,
     },
     { logFile, signal, onProgress: (progress) => onEvent({ type: "progress", id, progress }) },
-  );
-  const buildSeconds = Number((clock.seconds() - begin).toFixed(3));
+  ).finally(() => staging.addSeconds(index, clock.seconds() - begin));
   const facts = {
     id,
     model: place.name,
@@ -159,7 +158,7 @@ async function buildOne(
     precision,
     threads: place.config.threads,
     source: { file: "model.onnx", sha256: model.sha256 },
-    buildSeconds,
+    buildSeconds: Number(staging.secondsSpent(index).toFixed(3)),
     builtAt: clock.now().toISOString(),
     replaySha256: replay?.sha256,
   };

@@ -29,6 +29,8 @@ export interface Compiler {
   readonly probe: Command;
   readonly compile: Command;
   readonly host: Command;
+  /** Absolute path of the module that `isolation: inline` runs, where the compiler's engines can. */
+  readonly inline: string | undefined;
 }
 
 /** Everything the engines folder offers. A broken family is a problem on record and costs only its own compilers. */
@@ -125,6 +127,7 @@ function toCompiler(name: string, entry: CompilerEntry, file: FamilyFile, place:
       `${place.directory}: compiler "${name}" has no ${kind} command; add ${kind}: [program, argument]`,
     );
   };
+  const inline = entry.inline ?? file.inline;
   return {
     name,
     family: file.family,
@@ -136,6 +139,7 @@ function toCompiler(name: string, entry: CompilerEntry, file: FamilyFile, place:
     probe: required("probe"),
     compile: required("compile"),
     host: required("host"),
+    inline: inline === undefined ? undefined : resolve(place.directory, fill(inline)),
   };
 }
 

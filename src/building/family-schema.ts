@@ -28,6 +28,8 @@ const commands = {
   probe: commandSchema.optional(),
   compile: commandSchema.optional(),
   host: commandSchema.optional(),
+  /** Module whose `load` the host serves, for models with `isolation: inline`. */
+  inline: z.string().min(1).optional(),
   env: z.record(z.string(), z.string()).default({}),
 };
 

@@ -16,6 +16,9 @@ export interface Staging {
   addDone(id: string): Promise<void>;
   /** Kept work for the build at `index`. */
   workDirectory(index: number): Promise<string>;
+  /** Time that interrupted attempts at the build at `index` took. */
+  secondsSpent(index: number): number;
+  addSeconds(index: number, seconds: number): Promise<void>;
   /** Emptied for every attempt. */
   outDirectory(index: number): Promise<string>;
   /** Leaves everything for the next run of the same request. */
@@ -24,7 +27,8 @@ export interface Staging {
   remove(): Promise<void>;
 }
 
-const recordSchema = z.object({ done: z.array(z.string()) });
+const recordSchema = z.object({ done: z.array(z.string()), seconds: z.record(z.string(), z.number()) });
+type RunRecord = z.output<typeof recordSchema>;
 
 /** @throws GatewayError `conflict` when the same request is being built by another process. */
 export async function openStaging(engines: string, request: object): Promise<Staging> {
@@ -34,13 +38,19 @@ export async function openStaging(engines: string, request: object): Promise<Sta
   const lock = join(directory, "lock");
   await takeLock(lock);
   const recordFile = join(directory, "run.json");
-  const done = await readRecord(recordFile);
+  const { done, seconds } = await readRecord(recordFile);
+  const save = (): Promise<void> => writeFile(recordFile, JSON.stringify({ request, done, seconds }));
   return {
     directory,
     done,
     async addDone(id) {
       done.push(id);
-      await writeFile(recordFile, JSON.stringify({ request, done }));
+      await save();
+    },
+    secondsSpent: (index) => seconds[index] ?? 0,
+    async addSeconds(index, more) {
+      seconds[index] = (seconds[index] ?? 0) + more;
+      await save();
     },
     async workDirectory(index) {
       const path = join(directory, `work-${index}`);
@@ -75,12 +85,12 @@ export async function openStaging(engines: string, request: object): Promise<Sta
   };
 }
 
-async function readRecord(file: string): Promise<string[]> {
+async function readRecord(file: string): Promise<RunRecord> {
   try {
-    return recordSchema.parse(JSON.parse(await readFile(file, "utf8"))).done;
+    return recordSchema.parse(JSON.parse(await readFile(file, "utf8")));
   } catch {
     // Absent, or cut short when the machine went down: then nothing is known to be done.
-    return [];
+    return { done: [], seconds: {} };
   }
 }
 

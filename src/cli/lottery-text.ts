@@ -31,7 +31,7 @@ function buildsTable(builds: readonly BuildRow[]): string {
     "p50",
     "p99",
     "p99 at most",
-    "jitter p99",
+    "ipdv p99",
     "size kB",
     "built s",
   ];

@@ -234,6 +234,30 @@ describe("buildEngines", () => {
     );
   });
 
+  it("counts the time of interrupted attempts", async () => {
+    // Every look at the clock is a second later: one attempt takes one.
+    let now = 0;
+    const clock = { seconds: () => (now += 1), now: () => new Date(0) };
+    const request = {
+      onnx,
+      model: "signs",
+      repository,
+      compiler,
+      builds: 1,
+      precision: "fp32",
+      options: ["act=wait"],
+    };
+    const stop = new AbortController();
+    const onEvent = (event: BuildEvent): void => {
+      if (event.type === "progress" && event.progress.phase === "waiting") stop.abort();
+    };
+    await expect(buildEngines(request, { clock, onEvent, signal: stop.signal })).rejects.toBeInstanceOf(
+      BuildInterrupted,
+    );
+    await buildEngines(request, { clock, onEvent });
+    expect((await manifestOf("toy-1")).buildSeconds).toBe(2);
+  });
+
   it("leaves no model behind when the first build is interrupted, only what resuming needs", async () => {
     const stop = new AbortController();
     const running = build({ act: "wait" }, stop.signal, () => stop.abort());
