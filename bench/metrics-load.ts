@@ -10,7 +10,7 @@ export function fillGateway(
     const model = `model-${m}`;
     metrics.set("queue_length", { model }, m);
     metrics.observe("queue_duration_seconds", { model }, 0.001);
-    for (const reason of ["sampled", "queueFull", "busy", "failed"])
+    for (const reason of ["sampled_out", "queue_full", "busy", "stale"])
       metrics.inc("shadow_dropped_total", { model, reason });
     for (let e = 0; e < engines; e += 1) {
       const engine = `${names[e % names.length]}-${e}`;

@@ -33,14 +33,12 @@ export function publishLive(parts: {
       if (model.state !== "ready") continue;
       auditor.publish([model]);
       metrics.set("queue_length", { model: model.name }, inference.waiting(model.name));
-      for (const [engine, share] of controller.shares(model))
-        metrics.set("traffic_share_ratio", { model: model.name, engine }, share);
-      for (const engine of model.engines.values())
-        metrics.set(
-          "host_resident_bytes",
-          { model: model.name, engine: engine.id, instance: "all" },
-          engine.residentBytes(),
-        );
+      const shares = controller.shares(model);
+      for (const engine of model.engines.values()) {
+        const labels = { model: model.name, engine: engine.id };
+        metrics.set("traffic_share_ratio", labels, shares.get(engine.id) ?? 0);
+        metrics.set("host_resident_bytes", { ...labels, instance: "all" }, engine.residentBytes());
+      }
       if (!feed.quiet) feed.emit("verdict", auditView(model, auditor, controller));
       // Many engines are many verdicts: live requests come in between.
       if (slices.due()) await slices.pause();

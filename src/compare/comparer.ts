@@ -40,10 +40,15 @@ export function createComparer(): Comparer {
 
   function start(): Worker {
     const extension = extname(import.meta.url);
-    const started = new Worker(new URL(`./comparer-worker${extension}`, import.meta.url), {
-      // From source (tests), the worker needs the same loader as its parent.
-      execArgv: extension === ".ts" ? ["--import", "tsx"] : [],
-    });
+    const file = new URL(`./comparer-worker${extension}`, import.meta.url);
+    // From source (tests) the thread needs tsx, which its --import does not bring into threads of Node 20.
+    const started =
+      extension === ".ts"
+        ? new Worker(
+            `import("tsx/esm/api").then(({ register }) => { register(); return import(${JSON.stringify(file.href)}); })`,
+            { eval: true, execArgv: [] },
+          )
+        : new Worker(file);
     started.unref();
     started.on("message", (answer: Answer) => {
       const job = waiting.get(answer.id);

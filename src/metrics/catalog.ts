@@ -82,7 +82,7 @@ export const catalog = {
   shadow_dropped_total: {
     kind: "counter",
     labels: ["model", "reason"],
-    help: "Served inputs that were not run in the shadow, by reason (for example not sampled, queue full, device busy, run failed). Since the gateway started.",
+    help: "Served inputs that were not run in the shadow, by reason (sampled_out was not chosen; queue_full, busy, comparer_full and stale were). Since the gateway started.",
   },
   comparisons_total: {
     kind: "counter",

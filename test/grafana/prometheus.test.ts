@@ -13,8 +13,7 @@ import { createReplayDevices } from "../../src/devices/replay.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
 import { createMetricsService } from "../../src/metrics/service.ts";
 import { buildFakeNvml } from "../devices/_fake-nvml.ts";
-import type { Expression } from "./_expressions.ts";
-import { dashboardExpressions, rules, rulesFolder, selectors } from "./_expressions.ts";
+import { dashboardExpressions, filled, rules, rulesFolder, selectors } from "./_expressions.ts";
 import { createFeeder } from "./_feeder.ts";
 import type { Prometheus } from "./_prometheus.ts";
 import { startPrometheus } from "./_prometheus.ts";
@@ -71,13 +70,6 @@ describe.skipIf(missing !== undefined)(`Prometheus (${missing ?? "the Debian pac
     server.close();
     await prometheus?.close();
   });
-
-  /** Grafana's variables filled in as it does for "All" and a window of 30 s. */
-  const filled = ({ text }: Expression) =>
-    text
-      .replaceAll(/\$(model|engine|uuid)\b/g, ".*")
-      .replaceAll("$percentile", "99")
-      .replaceAll(/\$__(rate_)?interval/g, "30s");
 
   it("scrapes OpenMetrics, with no sample refused", async () => {
     expect(accepted.at(-1)).toMatch(/openmetrics/);
