@@ -12,6 +12,7 @@ import type { Log } from "./core/log.ts";
 import { watchCpuLoad } from "./devices/cpu-load.ts";
 import { deviceState } from "./device-state.ts";
 import { createDevices } from "./devices/devices.ts";
+import { createInlineRunner } from "./hosting/inline-runner.ts";
 import { createPool } from "./hosting/pool.ts";
 import type { Services } from "./http/services.ts";
 import { createInference } from "./inference/inference.ts";
@@ -78,18 +79,24 @@ export async function createGateway(options: {
     repository,
     openPool: (model, engine, role) => {
       const { manifest, directory } = engine;
-      const command = families.hostCommand(manifest.compiler.name);
-      return createPool({
+      const { host: command, inline } = families.compiler(manifest.compiler.name);
+      const common = {
         label: { model: model.name, engine: engine.id },
-        host: { command: [command.file, ...command.args], workingDirectory: command.cwd, env: command.env },
         artifact: { path: join(directory, manifest.artifact.file), sha256: manifest.artifact.sha256 },
         manifest,
         directory,
         threads: model.threads,
+        clock,
+      };
+      // Engines that cannot run in this process keep their hosts, and shadow runs are never let into it.
+      if (role === "serving" && model.isolation === "inline" && inline !== undefined)
+        return createInlineRunner({ ...common, program: inline });
+      return createPool({
+        ...common,
+        host: { command: [command.file, ...command.args], workingDirectory: command.cwd, env: command.env },
         instances: role === "serving" ? model.instances : { min: 1, max: 1 },
         priority: role,
         watchdogMs: model.watchdogMs,
-        clock,
         log,
         onEvent: (event) => {
           if (event.type === "restarted")
@@ -132,7 +139,6 @@ export async function createGateway(options: {
     onServed: (served) => {
       const { model, engine, receivedSeconds, answeredSeconds } = served;
       observeServed(metrics, served);
-      statistics.served(served, clock.now().getTime());
       feedback.predicted(model, served.id, engine, served.outputs);
       if (served.pinned) return;
       auditor.answered({ ...served, seconds: answeredSeconds - receivedSeconds });
