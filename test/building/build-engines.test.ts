@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -154,6 +155,19 @@ describe("buildEngines", () => {
     const before = await tree(repository);
     await expect(build({ act })).rejects.toThrow(message);
     expect(await tree(repository)).toEqual(before);
+  });
+
+  it("leaves nothing behind on a disk that is really full", async (context) => {
+    await mkdir(repository);
+    // Less than the model's own file takes.
+    const mount = spawnSync("mount", ["-t", "tmpfs", "-o", "size=200k", "tmpfs", repository]);
+    if (mount.status !== 0) context.skip("mounting a small file system needs root");
+    try {
+      await expect(build()).rejects.toThrow(/the disk is full: ENOSPC.*run the same command again/);
+      expect(await tree(repository)).toEqual([]);
+    } finally {
+      spawnSync("umount", [repository]);
+    }
   });
 
   it("notes what a replayed build was made from", async () => {
