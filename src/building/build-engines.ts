@@ -107,7 +107,7 @@ export async function buildEngines(request: BuildRequest, tools: BuildTools): Pr
 }
 
 /** `autotvm`, or `tensorrt-fp16`: what the engines of a compiler and precision are called, less their number. */
-export function enginePrefix(compiler: string, precision: string): string {
+function enginePrefix(compiler: string, precision: string): string {
   return precision === "fp32" ? compiler : `${compiler}-${precision}`;
 }
 

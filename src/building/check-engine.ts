@@ -96,7 +96,7 @@ interface Pair {
 }
 
 /** Counts and maxima over the samples. */
-export function summarise(
+function summarise(
   reference: string,
   inputs: InputKind,
   differences: readonly Difference[],

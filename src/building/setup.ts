@@ -30,7 +30,7 @@ export async function ensureCompiler(
 }
 
 /** Runs a family's setup for one compiler; false when it ended with an error, which its last line tells. */
-export async function runSetup(
+async function runSetup(
   compiler: Compiler,
   { onLine, signal }: { onLine: (line: string) => void; signal?: AbortSignal | undefined },
 ): Promise<boolean> {

@@ -2,8 +2,10 @@ import { Command, CommanderError } from "commander";
 import { GatewayError } from "../core/errors.ts";
 import { registerBench } from "./bench.ts";
 import { registerCompile } from "./compile.ts";
+import { registerDoctor } from "./doctor.ts";
 import { registerHostCheck } from "./host-check.ts";
 import { registerLog } from "./log.ts";
+import { registerLottery } from "./lottery.ts";
 import { registerRemote } from "./remote.ts";
 import { registerServe } from "./serve.ts";
 import { registerSetup } from "./setup.ts";
@@ -23,6 +25,8 @@ export async function main(args: readonly string[]): Promise<void> {
   registerBench(program);
   registerSetup(program);
   registerCompile(program);
+  registerLottery(program);
+  registerDoctor(program);
   registerHostCheck(program);
   try {
     await program.parseAsync(args, { from: "user" });
