@@ -31,7 +31,7 @@ async function serve(): Promise<void> {
   ];
   const inference: Services["inference"] = {
     resolve: () => signature,
-    infer: () => Promise.resolve({ engine: "none-1", outputs }),
+    infer: () => Promise.resolve({ engine: "none-1", outputs, queueSeconds: 0, engineSeconds: 0 }),
   };
   const gateway = await listen(
     { inference, models: undefined as unknown as Services["models"] },

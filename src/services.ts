@@ -59,7 +59,8 @@ export function createServices(parts: {
           signal: request.signal,
           receivedSeconds: request.receivedAtSeconds,
         });
-        return { engine: served.engine.id, outputs: served.outputs };
+        const { engine, outputs, queueSeconds, engineSeconds } = served;
+        return { engine: engine.id, outputs, queueSeconds, engineSeconds };
       },
       onAnswered(record) {
         const model = models.list().find(({ name }) => name === record.model);

@@ -11,7 +11,7 @@ import { encodeInferResponse, resolveOutputs } from "../protocol/v2-response.ts"
 import type { Access } from "./access.ts";
 import { readBody } from "./body.ts";
 import { sendError } from "./errors.ts";
-import type { InferenceService, ModelSignature } from "./services.ts";
+import type { InferenceReply, InferenceService, ModelSignature } from "./services.ts";
 
 export interface InferHandlerOptions {
   readonly inference: InferenceService;
@@ -44,7 +44,7 @@ export function createInferHandler(
     response.once("close", () => {
       if (!response.writableFinished) gone.abort(new GatewayError("invalid", "the client has gone"));
     });
-    let engine: string | undefined;
+    let reply: InferenceReply | undefined;
     let decodeSeconds = 0;
     let encodeSeconds = 0;
     try {
@@ -81,7 +81,7 @@ export function createInferHandler(
       const id = envelope.id ?? headerId(request) ?? randomUUID();
       decodeSeconds = clock.seconds() - decodeFrom - waitedSeconds;
 
-      const reply = await inference.infer(model, {
+      reply = await inference.infer(model, {
         id,
         inputs,
         outputs: envelope.outputs && wanted.map(({ name }) => name),
@@ -90,15 +90,11 @@ export function createInferHandler(
         signal: gone.signal,
         receivedAtSeconds,
       });
-      engine = reply.engine;
 
       const encodeFrom = clock.seconds();
+      const { engine, outputs } = reply;
       const { labels } = signature;
-      writeReply(
-        response,
-        encodeInferResponse({ id, model, engine, outputs: reply.outputs, wanted, labels }),
-        engine,
-      );
+      writeReply(response, encodeInferResponse({ id, model, engine, outputs, wanted, labels }), engine);
       encodeSeconds = clock.seconds() - encodeFrom;
     } catch (thrown) {
       const error = GatewayError.from(thrown);
@@ -108,9 +104,12 @@ export function createInferHandler(
     try {
       inference.onAnswered?.({
         model,
-        engine,
+        engine: reply?.engine,
         status: gone.signal.aborted ? clientGone : response.statusCode,
+        answeredAtMs: clock.now().getTime(),
         seconds: clock.seconds() - receivedAtSeconds,
+        queueSeconds: reply?.queueSeconds ?? 0,
+        engineSeconds: reply?.engineSeconds ?? 0,
         decodeSeconds,
         encodeSeconds,
       });

@@ -56,10 +56,13 @@ export interface InferenceRequest {
   readonly receivedAtSeconds: number;
 }
 
-interface InferenceReply {
+export interface InferenceReply {
   /** Id of the engine that answered. */
   readonly engine: string;
   readonly outputs: readonly Tensor[];
+  /** Waiting for a free instance, and inside the runtime. */
+  readonly queueSeconds: number;
+  readonly engineSeconds: number;
 }
 
 /** One infer request as the client saw it, for request_duration_seconds, requests_total and the V2 statistics. */
@@ -69,8 +72,13 @@ export interface AnswerRecord {
   readonly engine: string | undefined;
   /** The HTTP status sent; 499 when the client had gone before the reply. */
   readonly status: number;
+  /** Wall time, milliseconds since the epoch. */
+  readonly answeredAtMs: number;
   /** Receipt to reply. */
   readonly seconds: number;
+  /** Of the engine's answer; 0 without one. */
+  readonly queueSeconds: number;
+  readonly engineSeconds: number;
   /** The pieces outside the engine, for the V2 statistics' compute_input and compute_output. */
   readonly decodeSeconds: number;
   readonly encodeSeconds: number;

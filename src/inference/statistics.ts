@@ -1,5 +1,3 @@
-import type { Served } from "./inference.ts";
-
 export interface DurationStatistic {
   readonly count: number;
   readonly seconds: number;
@@ -40,26 +38,27 @@ class Sums implements ModelStatistics {
 export class Statistics {
   #models = new Map<string, Sums>();
 
-  /** What the engine took of an answered request. */
-  served({ model, queueSeconds, engineSeconds }: Served, nowMs: number): void {
-    const sums = this.#of(model.name);
-    sums.lastInferenceMs = nowMs;
-    sums.queue.add(queueSeconds);
-    sums.computeInfer.add(engineSeconds);
-  }
-
-  /** The whole request as its client saw it. */
+  /**
+   * The whole request as its client saw it. Its parts are added in one go: perf_analyzer refuses statistics whose
+   * counts differ.
+   */
   answered(record: {
     readonly model: string;
     readonly ok: boolean;
+    readonly answeredAtMs: number;
     readonly seconds: number;
+    readonly queueSeconds: number;
+    readonly engineSeconds: number;
     readonly decodeSeconds: number;
     readonly encodeSeconds: number;
   }): void {
     const sums = this.#of(record.model);
     if (!record.ok) return sums.fail.add(record.seconds);
+    sums.lastInferenceMs = record.answeredAtMs;
     sums.success.add(record.seconds);
+    sums.queue.add(record.queueSeconds);
     sums.computeInput.add(record.decodeSeconds);
+    sums.computeInfer.add(record.engineSeconds);
     sums.computeOutput.add(record.encodeSeconds);
   }
 

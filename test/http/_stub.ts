@@ -86,7 +86,8 @@ export function createStub(of: ModelSignature = signature): Stub {
                   data: new Uint8Array(BigInt64Array.of(BigInt(served)).buffer),
                 },
           );
-          return { engine: request.pinnedEngine ?? "onnxruntime-1", outputs };
+          const engine = request.pinnedEngine ?? "onnxruntime-1";
+          return { engine, outputs, queueSeconds: 0.001, engineSeconds: 0.002 };
         },
         onAnswered: (record) => void answered.push(record),
       },

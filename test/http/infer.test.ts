@@ -121,8 +121,8 @@ describe("an answer", () => {
     await postJson(infer, { inputs: [image] });
     await postJson(infer, { inputs: [] });
     expect(stub.answered).toMatchObject([
-      { model: "copy", engine: "onnxruntime-1", status: 200 },
-      { model: "copy", engine: undefined, status: 400 },
+      { model: "copy", engine: "onnxruntime-1", status: 200, queueSeconds: 0.001, engineSeconds: 0.002 },
+      { model: "copy", engine: undefined, status: 400, queueSeconds: 0, engineSeconds: 0 },
     ]);
     expect(stub.answered[0]?.seconds).toBeGreaterThan(0);
   });
