@@ -130,7 +130,7 @@ function processes(call: Call, handle: bigint): DeviceReading["processes"] {
  * nvmlClocksEventReason* of nvml.h. `slows`: the driver or the board took speed away; an idle GPU and clocks that
  * the user set did not.
  */
-export const nvmlThrottleReasons: Readonly<Record<string, { bit: bigint; slows: boolean }>> = {
+const nvmlThrottleReasons: Readonly<Record<string, { bit: bigint; slows: boolean }>> = {
   gpu_idle: { bit: 0x1n, slows: false },
   applications_clocks_setting: { bit: 0x2n, slows: false },
   sw_power_cap: { bit: 0x4n, slows: true },

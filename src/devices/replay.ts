@@ -12,7 +12,7 @@ export interface ReplayDevices {
 }
 
 /** One line of a recording. */
-export interface RecordedMoment {
+interface RecordedMoment {
   /** ISO 8601. */
   readonly time: string;
   readonly readings: readonly DeviceReading[];

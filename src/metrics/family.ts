@@ -26,7 +26,7 @@ export interface Series {
 }
 
 /** A request that fell into a bucket, to be looked up in traces or logs. */
-export interface Exemplar {
+interface Exemplar {
   /** `trace_id="..."` or `request_id="..."`, escaped. */
   readonly labelText: string;
   readonly value: number;

@@ -14,7 +14,7 @@ export interface LatencyRecorder {
   summary(): LatencySummary | undefined;
 }
 
-export interface LatencySummary {
+interface LatencySummary {
   readonly count: number;
   /** Keys are those of `latencyPercentiles`, values seconds. */
   readonly percentiles: Readonly<Record<string, number>>;

@@ -34,7 +34,7 @@ export interface Metrics {
   expose(format: ExpositionFormat): AsyncGenerator<Uint8Array>;
 }
 
-export type ExemplarIds = { readonly trace_id: string } | { readonly request_id: string };
+type ExemplarIds = { readonly trace_id: string } | { readonly request_id: string };
 
 /** Exemplars of one bucket are at least this far apart, so that they cost the hot path nothing. */
 const exemplarSeconds = 1;

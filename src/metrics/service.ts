@@ -8,7 +8,7 @@ export interface MetricsService {
   scrape(accept: string | undefined): Scrape;
 }
 
-export interface Scrape {
+interface Scrape {
   readonly contentType: string;
   /** UTF-8 text; the event loop turns between chunks. Read it once, or call `text`. */
   readonly chunks: AsyncIterable<Uint8Array>;

@@ -22,7 +22,7 @@ export interface SlidingHistogram {
 }
 
 export const slotSeconds = 10;
-export const slots = 30;
+const slots = 30;
 
 /** HDR counts integers: units of 100 ns keep three digits down to 0.1 ms and two down to 10 us. */
 const unitsPerSecond = 1e7;

@@ -14,7 +14,7 @@ export interface Prometheus {
   close(): Promise<void>;
 }
 
-export interface QueryResult {
+interface QueryResult {
   readonly resultType: string;
   readonly result: readonly {
     readonly metric: Readonly<Record<string, string>>;
