@@ -3,7 +3,8 @@ import type { DeviceReading } from "./reading.ts";
 
 /**
  * The NVIDIA Management Library, bound by koffi. Calls can block for milliseconds, or for good on a sick driver, so
- * this runs in a child process (nvml-child.ts) only. Signatures and layouts: nvml.h of the CUDA toolkit.
+ * this runs in a child process (nvml-child.ts) only. Signatures, layouts and numbers: nvml.h, checked by a compiler
+ * against the header of July 2026 (NVML 13, github.com/NVIDIA/go-nvml).
  */
 export interface Nvml {
   read(): DeviceReading[];
