@@ -47,7 +47,6 @@ export function startHostProcess(
       ...env,
       CROSSCHECK_HOST_PROTOCOL: "1",
       CROSSCHECK_THREADS: String(threads),
-      CROSSCHECK_SPIN: priority === "shadow" ? "0" : "1",
     },
     stdio: ["ignore", "pipe", "pipe", "pipe", files.memory, files.artifact ?? "ignore"],
     // A session of its own: Ctrl-C in the gateway's terminal must not end hosts that are still draining.
