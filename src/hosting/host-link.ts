@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { HostLostError, type HostLossReason } from "../core/engine.ts";
+import { delay } from "./delay.ts";
 import { createChannel, type Channel } from "./channel.ts";
 import { encodeFrame, frameType, type FrameHead, type FrameType } from "./frame.ts";
 import { startHostProcess, type LaunchOptions } from "./host-process.ts";
@@ -123,7 +124,8 @@ export function openHostLink(options: LinkOptions): HostLink {
 
   async function end(): Promise<void> {
     // Whatever happens to it from now on is not a loss.
-    if (lost === undefined) {
+    // At idle priority a host may not get to run for as long as others are busy, and has nothing to save: it is killed.
+    if (lost === undefined && options.priority !== "shadow") {
       request(frameType.unload).catch(() => {});
       if (await within(unloadMs, host.exited)) return;
       host.kill("SIGTERM");
@@ -158,12 +160,6 @@ export function isStopped(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-function delay(milliseconds: number): Promise<undefined> {
-  return new Promise((resolve) => {
-    setTimeout(() => resolve(undefined), milliseconds).unref();
-  });
 }
 
 async function within(milliseconds: number, promise: Promise<unknown>): Promise<boolean> {
