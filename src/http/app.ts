@@ -85,10 +85,10 @@ export function createApp(options: AppOptions): { app: Hono<Bindings>; routes: r
   return { app, routes };
 }
 
-const maxControlBodyBytes = 64 * 1024;
+const controlBody = { bytes: 64 * 1024, remedy: "no request of this route needs as much" };
 
 async function readJson(route: Route, incoming: HttpBindings["incoming"]): Promise<unknown> {
-  const bytes = await readBody(incoming, maxControlBodyBytes);
+  const bytes = await readBody(incoming, controlBody);
   let value: unknown = {};
   if (bytes.byteLength > 0) {
     try {

@@ -3,29 +3,43 @@ import { promisify } from "node:util";
 import { gunzip, inflate } from "node:zlib";
 import { GatewayError } from "../core/errors.ts";
 
-/**
- * The whole body of a request, unpacked when it is gzip or deflate. `limitBytes` holds for what arrives and for what
- * it unpacks to; nothing is allocated before the bytes are there.
- * @throws GatewayError `tooLarge`, `invalid` (bad packing, cut short).
- */
-export async function readBody(request: IncomingMessage, limitBytes: number): Promise<Uint8Array> {
-  const { "content-length": length, "content-encoding": encoding } = request.headers;
-  if (length !== undefined && Number(length) > limitBytes) throw tooLarge(`${length} bytes`, limitBytes);
-  const unpack = unpackerOf(encoding);
-  const packed = await collect(request, limitBytes);
-  return unpack ? unpack(packed, limitBytes) : packed;
+/** How large a body may be, and what to do about one that is larger. */
+export interface BodyLimit {
+  readonly bytes: number;
+  readonly remedy: string;
 }
 
-function collect(request: IncomingMessage, limitBytes: number): Promise<Uint8Array> {
+/**
+ * The whole body of a request, unpacked when it is gzip or deflate. The limit holds for what arrives and for what it
+ * unpacks to; nothing is allocated before the bytes are there.
+ * @throws GatewayError `tooLarge`, `invalid` (bad packing, cut short).
+ */
+export async function readBody(request: IncomingMessage, limit: BodyLimit): Promise<Uint8Array> {
+  const { "content-length": length, "content-encoding": encoding } = request.headers;
+  if (length !== undefined && Number(length) > limit.bytes) throw tooLarge(limit, length);
+  const unpack = unpackers(encoding);
+  const packed = await collect(request, limit);
+  if (!unpack) return packed;
+  try {
+    return await unpack(packed, { maxOutputLength: limit.bytes });
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "ERR_BUFFER_TOO_LARGE") throw tooLarge(limit, "more when unpacked");
+    const reason = error instanceof Error ? error.message : "bad data";
+    throw new GatewayError("invalid", `the body is not valid ${encoding}: ${reason}`, { cause: error });
+  }
+}
+
+function collect(request: IncomingMessage, limit: BodyLimit): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
     request.on("data", (chunk: Buffer) => {
       bytes += chunk.byteLength;
-      if (bytes > limitBytes) {
+      if (bytes > limit.bytes) {
         request.removeAllListeners("data");
         request.pause();
-        reject(tooLarge(`more than ${limitBytes} bytes`, limitBytes));
+        reject(tooLarge(limit, "more"));
         return;
       }
       chunks.push(chunk);
@@ -40,9 +54,7 @@ function collect(request: IncomingMessage, limitBytes: number): Promise<Uint8Arr
   });
 }
 
-type Unpack = (packed: Uint8Array, limitBytes: number) => Promise<Uint8Array>;
-
-function unpackerOf(encoding: string | undefined): Unpack | undefined {
+function unpackers(encoding: string | undefined) {
   switch (encoding) {
     case undefined:
     case "identity":
@@ -50,11 +62,9 @@ function unpackerOf(encoding: string | undefined): Unpack | undefined {
       return undefined;
     case "gzip":
     case "x-gzip":
-      return (packed, limit) =>
-        unpacked("gzip", promisify(gunzip)(packed, { maxOutputLength: limit }), limit);
+      return promisify(gunzip);
     case "deflate":
-      return (packed, limit) =>
-        unpacked("deflate", promisify(inflate)(packed, { maxOutputLength: limit }), limit);
+      return promisify(inflate);
     default:
       throw new GatewayError(
         "invalid",
@@ -63,24 +73,9 @@ function unpackerOf(encoding: string | undefined): Unpack | undefined {
   }
 }
 
-async function unpacked(
-  encoding: string,
-  work: Promise<Uint8Array>,
-  limitBytes: number,
-): Promise<Uint8Array> {
-  try {
-    return await work;
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code === "ERR_BUFFER_TOO_LARGE") throw tooLarge(`more than ${limitBytes} bytes unpacked`, limitBytes);
-    const reason = error instanceof Error ? error.message : "bad data";
-    throw new GatewayError("invalid", `the body is not valid ${encoding}: ${reason}`, { cause: error });
-  }
-}
-
-function tooLarge(what: string, limitBytes: number): GatewayError {
+function tooLarge({ bytes, remedy }: BodyLimit, given: string): GatewayError {
   return new GatewayError(
     "tooLarge",
-    `the body has ${what}; the limit is ${limitBytes} (limits.bodyBytes in crosscheck.yaml)`,
+    `the body is over the limit of ${bytes} bytes: it has ${given}; ${remedy}`,
   );
 }

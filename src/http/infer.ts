@@ -37,6 +37,7 @@ export function createInferHandler(
   options: InferHandlerOptions,
 ): (request: IncomingMessage, response: ServerResponse, model: string, version?: string) => Promise<void> {
   const { inference, access, bodyBytes, clock, log } = options;
+  const limit = { bytes: bodyBytes, remedy: "send less, or raise limits.bodyBytes in crosscheck.yaml" };
 
   return async (request, response, model, version) => {
     const receivedAtSeconds = clock.seconds();
@@ -58,7 +59,7 @@ export function createInferHandler(
       // A cold start begins while the body is still coming.
       const resolving = inference.resolve(model, gone.signal);
       if (resolving instanceof Promise) resolving.catch(() => {});
-      const body = await readBody(request, bodyBytes);
+      const body = await readBody(request, limit);
 
       const decodeFrom = clock.seconds();
       const envelope = parseInferRequest(body, headerLengthOf(request));
