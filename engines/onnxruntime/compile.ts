@@ -6,7 +6,7 @@ import { withConstantInitializers } from "../../src/models/onnx-rewrite.ts";
 import { graphFingerprint } from "./fingerprint.ts";
 import { CompileError, type Job, type OptimizationLevel, progress, runJob } from "./job.ts";
 import { quantize, quantizerProblem, setupRemedy } from "./quantizer.ts";
-import { processorName, runtimeVersion } from "./runtime.ts";
+import { deviceOf, runtimeVersion } from "./runtime.ts";
 
 /** Compile program: writes the optimised graph as ONNX; the host loads it without optimising it again. */
 const artifactFile = "model.onnx";
@@ -52,7 +52,7 @@ await runJob(async (job) => {
     timingCache: null,
     compilerVersion: runtimeVersion(),
     target: `${executionProvider} ${process.arch}`,
-    device: { kind: "cpu", name: processorName() },
+    device: deviceOf(executionProvider),
     options: job.options,
     seed: null,
     fingerprint: graphFingerprint(written.nodes),

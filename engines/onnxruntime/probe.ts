@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { quantizerProblem, setupRemedy } from "./quantizer.ts";
-import { processorName, runtimeVersion } from "./runtime.ts";
+import { deviceOf, runtimeVersion } from "./runtime.ts";
 
 /** Probe program: what this machine can do with onnxruntime, as one line of JSON. */
 const [python = "python3"] = process.argv.slice(2);
@@ -13,7 +13,7 @@ async function probe(): Promise<object> {
     return {
       available: true,
       version: runtimeVersion(),
-      device: { kind: "cpu", name: processorName() },
+      device: deviceOf("cpu"),
       providers: ort.listSupportedBackends().map((backend) => backend.name),
       precisions: {
         fp32: { available: true },
