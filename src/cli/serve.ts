@@ -48,6 +48,8 @@ async function serve(options: {
   const server = await listen(services, { config, version: packageVersion(), log });
   process.stdout.write(`Crosscheck listens on ${server.url}; loading the models of ${config.repository}\n`);
 
+  // Hosts and timers do not hold the process; it must live until the last host has been unloaded.
+  const alive = setInterval(() => {}, 2 ** 30);
   const stop = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, resolve);
   });
@@ -65,7 +67,7 @@ async function serve(options: {
   impatient.unref();
   await server.close({ drainMs });
   await gateway.close();
-  process.exitCode = 0;
+  clearInterval(alive);
 }
 
 async function summary({

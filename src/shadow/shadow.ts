@@ -146,6 +146,7 @@ export function createShadow(options: {
     },
     async close() {
       state.closed = true;
+      gate.close();
       queue.clear();
       await working;
     },
