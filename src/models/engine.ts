@@ -187,7 +187,6 @@ export class Engine implements Runner {
 
   async #open(role: PoolRole): Promise<void> {
     const { openPool, admit, clock, onChange, onColdStart } = this.#options;
-    this.#reason = undefined;
     onChange(this);
     let pool: EnginePool | undefined;
     try {
@@ -203,6 +202,7 @@ export class Engine implements Runner {
       const { firstSeconds } = await warmUp(pool, this.#info, clock);
       if (role === "serving") onColdStart(this, loadedSeconds + firstSeconds);
       this.#pools[role] = pool;
+      this.#reason = undefined;
     } catch (error) {
       await pool?.close();
       const reason = error instanceof Error ? error.message : String(error);
