@@ -44,7 +44,7 @@ describe("life of a model", () => {
     });
     expect((await infer("m")).engine).toBe("b");
     expect((await engine("m", "a")).reason).toMatch(/sha|digest/i);
-    expect(await decisions()).toMatchObject([{ type: "fallback", from: "a", to: "b" }]);
+    await expect.poll(decisions).toMatchObject([{ type: "fallback", from: "a", to: "b" }]);
   });
 
   test("a broken engine.yaml costs that engine only", async () => {
