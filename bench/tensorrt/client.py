@@ -45,7 +45,7 @@ class HostClient:
         self.sequence = 0
         job = {"manifest": manifest, "artifact": "/proc/self/fd/5", "directory": directory, "threads": 1, "generation": GENERATION}
         try:
-            self.info = json.loads(self.ask(LOAD, json.dumps(job).encode())[0])
+            self.info = json.loads(self.ask(LOAD, json.dumps(job, default=str).encode())[0])
         except HostError:
             self._end()
             raise
