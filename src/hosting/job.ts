@@ -18,6 +18,48 @@ export interface Job {
   readonly reject: (error: Error) => void;
 }
 
+/** A request as a job; `onAbort` is told when its caller gives up first. @throws GatewayError `invalid`, or the signal's reason */
+export function createJob(
+  info: EngineInfo,
+  request: EngineRequest,
+  how: {
+    readonly enqueuedSeconds: number;
+    readonly patient: boolean;
+    readonly resolve: (result: EngineResult) => void;
+    readonly reject: (error: Error) => void;
+    readonly onAbort: (job: Job) => void;
+  },
+): Job {
+  const { signal } = request;
+  signal?.throwIfAborted();
+  const { inputs, outputs } = matchRequest(info, request);
+  const settle = (): void => {
+    job.settled = true;
+    signal?.removeEventListener("abort", abort);
+  };
+  const abort = (): void => {
+    how.onAbort(job);
+    job.reject(signal?.reason as Error);
+  };
+  const job = {
+    inputs,
+    outputs,
+    enqueuedSeconds: how.enqueuedSeconds,
+    patient: how.patient,
+    settled: false,
+    resolve(result: EngineResult): void {
+      settle();
+      how.resolve(result);
+    },
+    reject(error: Error): void {
+      settle();
+      how.reject(error);
+    },
+  };
+  signal?.addEventListener("abort", abort);
+  return job;
+}
+
 /**
  * A request's tensors in the engine's order.
  * @throws GatewayError `invalid` when they do not fit the engine

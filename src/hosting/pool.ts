@@ -11,9 +11,10 @@ import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { createCrashLoop } from "./crash-loop.ts";
 import type { Instance } from "./instance.ts";
-import { matchRequest, type Job } from "./job.ts";
+import { createJob, type Job } from "./job.ts";
 import { createJobQueue } from "./job-queue.ts";
 import type { HostPriority } from "./launch.ts";
+import { delay } from "./delay.ts";
 import { enlargeSpace, outputSpace } from "./slot-layout.ts";
 import { startInstance } from "./start-instance.ts";
 import { createWatchdogLimit } from "./watchdog-limit.ts";
@@ -318,32 +319,16 @@ export function createPool(options: PoolOptions): Pool {
       const down = closed === undefined ? failure : "it is being unloaded";
       if (down !== undefined) throw new HostLostError("unavailable", `${name} is not available: ${down}`);
       if (info === undefined) throw new HostLostError("unavailable", `${name} is not loaded`);
-      const { signal } = request;
-      signal?.throwIfAborted();
-      const { inputs, outputs } = matchRequest(info, request);
-      const job = {
-        inputs,
-        outputs,
+      const job = createJob(info, request, {
         enqueuedSeconds: seconds(),
         patient: seats.every((seat) => seat.instance === undefined),
-        settled: false,
-        resolve(result: EngineResult): void {
-          job.settled = true;
-          signal?.removeEventListener("abort", abort);
-          resolve(result);
+        resolve,
+        reject,
+        onAbort(aborted) {
+          queue.remove(aborted);
+          settle();
         },
-        reject(error: Error): void {
-          job.settled = true;
-          signal?.removeEventListener("abort", abort);
-          reject(error);
-        },
-      };
-      function abort(): void {
-        queue.remove(job);
-        job.reject(signal?.reason as Error);
-        settle();
-      }
-      signal?.addEventListener("abort", abort);
+      });
       queue.push(job);
       dispatch();
     });
@@ -398,24 +383,4 @@ export function createPool(options: PoolOptions): Pool {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function delay(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) reject(signal.reason as Error);
-    if (milliseconds === 0) {
-      resolve();
-      return;
-    }
-    const timer = setTimeout(done, milliseconds).unref();
-    function done(): void {
-      signal.removeEventListener("abort", abort);
-      resolve();
-    }
-    function abort(): void {
-      clearTimeout(timer);
-      reject(signal.reason as Error);
-    }
-    signal.addEventListener("abort", abort, { once: true });
-  });
 }

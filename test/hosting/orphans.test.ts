@@ -18,7 +18,11 @@ async function gateway(
     stdio: ["ignore", "pipe", "inherit"],
   });
   onTestFinished(() => void child.kill("SIGKILL"));
-  const [line] = (await once(createInterface(child.stdout), "line")) as [string];
+  const ended = once(child, "exit").then(([code]) => {
+    throw new Error(`the gateway ended with ${String(code)}`);
+  });
+  ended.catch(() => {});
+  const [line] = (await Promise.race([once(createInterface(child.stdout), "line"), ended])) as [string];
   const pids = JSON.parse(line) as number[];
   onTestFinished(() => {
     for (const pid of pids.filter(isAlive)) process.kill(pid, "SIGKILL");
