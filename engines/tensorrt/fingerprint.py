@@ -9,8 +9,11 @@ import hashlib
 import json
 import re
 
-# Names that the run-time compiler makes up for generated kernels: `__myl_Conv_0x4f0c...`.
-_GENERATED = re.compile(r"_0x[0-9a-f]{16,}")
+# What the builder makes up as it goes: digests of generated kernels (`__myl_Mov_0x4f0c...`) and running numbers of layers that
+# it put in itself (`__myl_Mov_myl6_0`, `dummy_shape_call__mye539_0_myl58_0`, `Identity_10`).
+_GENERATED = re.compile(r"_0x[0-9a-f]{16,}|(?<=myl)\d+_\d+|(?<=mye)\d+|(?<=^Identity_)\d+")
+
+_DATATYPE = re.compile(r"\b(FP32|FP16|BF16|TF32|FP8|INT8|UINT8|INT4|INT32|INT64|Float|Half|BFloat16|Int8|UInt8|Int32|Int64|Bool)\b", re.IGNORECASE)
 
 
 def fingerprint(report):
@@ -71,10 +74,10 @@ def _entry(layer):
 
 
 def _datatype(tensor):
-    """ "Row major linear FP32" up to 10.x; a field of its own later."""
+    """Out of "Row major linear FP32" or "Half" up to 10.x; a field of its own later."""
     if "Datatype" in tensor:
         return str(tensor["Datatype"])
-    words = re.findall(r"\b(?:FP32|FP16|BF16|INT8|FP8|INT4|INT32|INT64|UINT8|BOOL|TF32)\b", _text(tensor), re.IGNORECASE)
+    words = _DATATYPE.findall(_text(tensor))
     return words[-1].upper() if words else ""
 
 

@@ -94,6 +94,12 @@ class Fingerprint(unittest.TestCase):
         second = report(layer("conv1", "sm80_xmma_a"), layer("node", "__myl_Conv_0x0123456789abcdef0123456789abcdef"))
         self.assertEqual(prints.fingerprint(first), prints.fingerprint(second))
 
+    def test_running_numbers_of_layers_that_the_builder_adds_do_not_count(self):
+        first = report(layer("__myl_Mov_myl6_0", "k"), layer("dummy_shape_call__mye539_0_myl58_0", ""), layer("Identity_10", "0x3e8"))
+        second = report(layer("__myl_Mov_myl8_1", "k"), layer("dummy_shape_call__mye580_0_myl7_0", ""), layer("Identity_2", "0x3e8"))
+        self.assertEqual(prints.fingerprint(first), prints.fingerprint(second))
+        self.assertNotEqual(prints.fingerprint(report(layer("conv_1", "k"))), prints.fingerprint(report(layer("conv_2", "k"))))
+
     def test_tactic_precision_format_and_order_all_count(self):
         base = report(layer("a", "k1"), layer("b", "k2"))
         for other in (
@@ -111,6 +117,8 @@ class Fingerprint(unittest.TestCase):
 
     def test_precision_is_read_from_either_form_of_the_report(self):
         self.assertEqual(prints.entries(report(layer("a", "k", "FP16")))[0][1], ["FP16", "FP16"])
+        bare = {"Name": "a", "Inputs": [{"Format/Datatype": "Half"}], "Outputs": [{"Format/Datatype": "Float"}], "TacticName": "k"}
+        self.assertEqual(prints.entries(report(bare))[0][1], ["HALF", "FLOAT"])
         split = {"Name": "a", "Inputs": [], "Outputs": [{"Name": "t", "Format": "Linear", "Datatype": "Half"}], "TacticName": "k"}
         self.assertEqual(prints.entries(report(split))[0][1:], [["Half"], "k", ["Linear"]])
 
