@@ -56,8 +56,8 @@ def compile(job, progress):
         "compilerVersion": tvm.__version__,
         "target": options["target"],
         "device": {"kind": "cpu", "name": cpu_name()},
-        "options": options,
-        "seed": options["seed"] or None,
+        "options": {"target": options["target"]} if job.replay else options,
+        "seed": None if job.replay else options["seed"] or None,
         "fingerprint": fingerprint(library),
         "notes": {"tasksHit": hit, "tasksFallenBack": missed},
     }

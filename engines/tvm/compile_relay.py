@@ -38,6 +38,8 @@ def compile(job, progress):
     from relay_model import RelayModel, fingerprint
 
     relay_model = RelayModel(model, options["target"])
+    if options.get("layout") == "nhwc":
+        relay_model.to_nhwc()
     compiler = compiler_named(job.compiler)
     if compiler is None:
         log, used = None, None
@@ -64,11 +66,16 @@ def compile(job, progress):
         "compilerVersion": tvm.__version__,
         "target": options["target"],
         "device": device(relay_model.target),
-        "options": options,
-        "seed": options.get("seed") or None,
+        "options": untuned(options) if job.replay else options,
+        "seed": None if job.replay else options.get("seed") or None,
         "fingerprint": fingerprint(library),
         "notes": {"tasksHit": hit, "tasksFallenBack": missed},
     }
+
+
+def untuned(options):
+    """Of a replay: its other options belong to the tuning that made the log."""
+    return {key: options[key] for key in ("target", "layout") if key in options}
 
 
 def compiler_named(name):

@@ -23,7 +23,7 @@ def open_database(folder, replay, relax_model):
     """The database of this work directory, or the one in a tuning log."""
     os.makedirs(folder, exist_ok=True)
     if replay:
-        read_log(replay, folder, relax_model.target_text)
+        read_log(replay, folder, relax_model)
     else:
         for name in (WORKLOADS, RECORDS):
             drop_torn_line(folder / name)
@@ -178,44 +178,54 @@ def best_seconds(database, task):
 
 
 def write_log(path, database, relax_model):
-    """One file for both of the database's: a head, then the workloads, then the records."""
+    """One file for both of the database's: a head, then the records. A workload is the model's own; its hash is enough."""
     with open(database.path_workload, encoding="utf-8") as file:
-        workloads = [json.loads(line) for line in file if line.strip()]
+        hashes = [json.loads(line)[0] for line in file if line.strip()]
     with open(database.path_tuning_record, encoding="utf-8") as file:
         records = [json.loads(line) for line in file if line.strip()]
     with open(path, "w", encoding="utf-8") as file:
         file.write(json.dumps({"metaschedule": tvm.__version__, "target": relax_model.target_text}) + "\n")
-        for workload in workloads:
-            file.write(json.dumps({"workload": workload}) + "\n")
-        for record in records:
-            file.write(json.dumps({"record": record}) + "\n")
+        for number, record in records:
+            file.write(json.dumps({"workload": hashes[number], "record": record}) + "\n")
 
 
-def read_log(path, folder, target):
-    rows = {"workload": [], "record": []}
+def read_log(path, folder, relax_model):
+    """Makes a database of the log's records of this model's workloads."""
+    workloads = [ms.database.Workload(task.dispatched[0]).as_json() for task in relax_model.tasks]
+    numbers = {workload[0]: number for number, workload in enumerate(workloads)}
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as cause:
         raise CompileError(f"tuning log {path} cannot be read: {cause}", "give another log") from cause
+    records = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
             if number == 1:
-                check_head(path, row, target)
-                continue
-            ((kind, value),) = row.items()
-            rows[kind].append(checked(kind, value, len(rows["workload"])))
+                check_head(path, row, relax_model.target_text)
+            elif row["workload"] in numbers:
+                records.append([numbers[row["workload"]], checked(row["record"])])
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as cause:
             raise CompileError(
-                f"tuning log {path} line {number} is not a record of this compiler: {cause}",
+                f"tuning log {path} line {number} is not a record of this compiler: {describe(cause)}",
                 "delete the line, or tune again without --replay",
             ) from cause
-    if not rows["record"]:
-        raise CompileError(f"tuning log {path} has no records", "tune without --replay")
-    for name, kind in ((WORKLOADS, "workload"), (RECORDS, "record")):
-        (folder / name).write_text("".join(json.dumps(value) + "\n" for value in rows[kind]))
+    for name, rows in ((WORKLOADS, workloads), (RECORDS, records)):
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def prune(lines):
+    """The lines that a replay needs: the head, and of each workload the fastest record."""
+    best = {}
+    for line in lines[1:]:
+        row = json.loads(line)
+        seconds = row["record"][1]
+        mean = sum(seconds) / len(seconds) if seconds else NEVER
+        if mean < min(NEVER, best.get(row["workload"], (NEVER,))[0]):
+            best[row["workload"]] = (mean, line)
+    return [lines[0], *(line for _, line in best.values())]
 
 
 def check_head(path, head, target):
@@ -229,12 +239,15 @@ def check_head(path, head, target):
         )
 
 
-def checked(kind, value, workloads):
-    if kind == "workload" and not (isinstance(value, list) and len(value) == 2 and all(isinstance(part, str) for part in value)):
-        raise ValueError("a workload is a hash and a module")
-    if kind == "record" and not (isinstance(value[0], int) and 0 <= value[0] < workloads and isinstance(value[1], list)):
-        raise ValueError("a record is the number of a workload and a trace")
-    return value
+def checked(record):
+    trace, seconds = record[0], record[1]
+    if not isinstance(trace, list) or not all(isinstance(value, (int, float)) for value in seconds or []):
+        raise ValueError("a record is a trace and its times")
+    return record
+
+
+def describe(cause):
+    return f"{cause} is missing" if isinstance(cause, KeyError) else str(cause)
 
 
 def drop_torn_line(path):
