@@ -84,7 +84,7 @@ export async function run(command, { label, remedy, env = {} }) {
 }
 
 /** The same, but its exit code is returned. */
-export function runQuietly(command, { label, env = {}, onLine = (line) => say(`${label}: ${line}`) }) {
+export function runQuietly(command, { label, env = {}, onLine = (line) => say(labelled(label, line)) }) {
   return new Promise((resolve) => {
     const child = spawn(command[0], command.slice(1), {
       cwd: root,
@@ -106,6 +106,11 @@ export function runQuietly(command, { label, env = {}, onLine = (line) => say(`$
     });
     child.on("close", (code, signal) => resolve(code ?? signal));
   });
+}
+
+/** A line that begins with its label already is left as it is. */
+function labelled(label, line) {
+  return line.startsWith(label) ? line : `${label}: ${line}`;
 }
 
 function sourceFiles(folder) {
