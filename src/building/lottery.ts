@@ -242,7 +242,7 @@ function letters(digests: readonly string[]): string[] {
 }
 
 /** Single runs are autocorrelated; medians of blocks are nearly not (reference B2, X2). */
-function blockMedians(seconds: readonly number[]): number[] {
+export function blockMedians(seconds: readonly number[]): number[] {
   const size = Math.max(1, Math.floor(seconds.length / blocks));
   const medians: number[] = [];
   for (let start = 0; start + size <= seconds.length; start += size) {
@@ -252,7 +252,7 @@ function blockMedians(seconds: readonly number[]): number[] {
 }
 
 /** Fisher and Yates. */
-function shuffle(order: number[], random: Random): void {
+export function shuffle(order: number[], random: Random): void {
   for (let i = order.length - 1; i > 0; i -= 1) {
     const j = Math.floor(random.next() * (i + 1));
     [order[i], order[j]] = [order[j] as number, order[i] as number];

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { GatewayError } from "../core/errors.ts";
+import { registerAudit } from "./audit.ts";
 import { registerBench } from "./bench.ts";
 import { registerCompile } from "./compile.ts";
 import { registerDoctor } from "./doctor.ts";
@@ -26,6 +27,7 @@ export async function main(args: readonly string[]): Promise<void> {
   registerSetup(program);
   registerCompile(program);
   registerLottery(program);
+  registerAudit(program);
   registerDoctor(program);
   registerHostCheck(program);
   try {

@@ -1,0 +1,142 @@
+import { join } from "node:path";
+import type { Families } from "../../building/families.ts";
+import type { LotteryEngine } from "../../building/lottery.ts";
+import { replayCommand } from "../../building/lottery-groups.ts";
+import { createRandom } from "../../compare/statistics/random.ts";
+import { GatewayError } from "../../core/errors.ts";
+import { nearestHint } from "../../core/yaml-file.ts";
+import type { TimedReading } from "../../devices/reading.ts";
+import type { ModelConfig } from "../../models/manifest.ts";
+import { openRepository } from "../../models/repository.ts";
+import { createGpuTally, describePlatform } from "../report/platform.ts";
+import type { Report, ReportEngine } from "../report/schema.ts";
+import { openInputs } from "./inputs.ts";
+import { measure, type MeasureOptions } from "./measure.ts";
+import { offlineReport } from "./offline-report.ts";
+
+export interface AuditOptions extends Pick<
+  MeasureOptions,
+  "runs" | "deviceState" | "clock" | "log" | "onProgress" | "signal"
+> {
+  readonly repository: string;
+  readonly model: string;
+  /** Ids of engines; default every engine of the model. */
+  readonly engines: readonly string[] | undefined;
+  /** An .npz file or a folder; default the model's labelled samples. */
+  readonly inputs: string | undefined;
+  readonly families: Families;
+  /** Of the random order. */
+  readonly seed: number;
+  readonly readings: () => readonly TimedReading[];
+  readonly crosscheckVersion: string;
+}
+
+/** How often the GPU is looked at. */
+const readingMs = 1000;
+
+/**
+ * Audits engines of a repository, without a gateway, against the model's reference.
+ *
+ * @throws GatewayError `notFound` or `invalid` for what was asked, `conflict` or `engineFailed` when the reference
+ * cannot be run.
+ */
+export async function auditModel(options: AuditOptions): Promise<Report> {
+  const { runs, families, seed, clock, crosscheckVersion, readings } = options;
+  const { model, directory, engines, reference } = await readModel(options.repository, options.model);
+  const chosen = chooseEngines(engines, options.engines, model.name);
+  const gpus = createGpuTally();
+  const timer = setInterval(() => gpus.add(readings()), readingMs).unref();
+  try {
+    const measurement = await measure(
+      reference,
+      chosen.filter((engine) => engine !== reference),
+      {
+        ...options,
+        model: model.name,
+        compare: { task: model.task, tolerance: model.tolerance, detection: model.detection },
+        deadlineSeconds: model.deadlineMs === undefined ? undefined : model.deadlineMs / 1000,
+        openInputs: (info) => openInputs({ directory, config: model }, info.inputs, options.inputs),
+        random: createRandom(seed),
+      },
+    );
+    gpus.add(readings());
+    return await offlineReport({
+      model,
+      measurement,
+      judged: new Set(chosen.map(({ id }) => id)),
+      runs,
+      seed,
+      platform: describePlatform(gpus.result()),
+      crosscheckVersion,
+      generatedAt: clock.now(),
+      replay: (engine) => replayOf(engine, families, options.repository, directory),
+    });
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+interface AuditedModel {
+  readonly model: ModelConfig;
+  readonly directory: string;
+  readonly engines: readonly LotteryEngine[];
+  readonly reference: LotteryEngine;
+}
+
+async function readModel(path: string, name: string): Promise<AuditedModel> {
+  const folder = await (await openRepository(path)).read(name);
+  if (folder.config === undefined)
+    throw new GatewayError("invalid", folder.error ?? `model "${name}" cannot be read`);
+  const { config, directory } = folder;
+  const broken = folder.engines.find(({ manifest }) => manifest === undefined);
+  if (broken !== undefined)
+    throw new GatewayError(
+      "invalid",
+      `engine "${broken.id}" of model "${name}": ${broken.error}; repair or remove it`,
+    );
+  const engines = folder.engines.flatMap(({ id, directory: place, manifest }) =>
+    manifest === undefined ? [] : [{ id, directory: place, manifest }],
+  );
+  // As design.md words it: the one that model.yaml names, else the first onnxruntime fp32 engine.
+  const reference = engines.find(({ id, manifest }) =>
+    config.reference === undefined
+      ? manifest.compiler.name === "onnxruntime" && manifest.precision === "fp32"
+      : id === config.reference,
+  );
+  if (reference === undefined)
+    throw new GatewayError(
+      "invalid",
+      config.reference === undefined
+        ? `model "${name}" has no reference to judge against; make one: npx crosscheck compile ${join(directory, "model.onnx")} --model ${name} --compiler onnxruntime --repository ${path}`
+        : `model.yaml of "${name}" names reference "${config.reference}", which is not among its engines; compile it or change the name`,
+    );
+  return { model: config, directory, engines, reference };
+}
+
+function chooseEngines(
+  engines: readonly LotteryEngine[],
+  wanted: readonly string[] | undefined,
+  model: string,
+): readonly LotteryEngine[] {
+  if (wanted === undefined) return engines;
+  return [...new Set(wanted)].map((id) => {
+    const found = engines.find((engine) => engine.id === id);
+    if (found !== undefined) return found;
+    const hint = nearestHint(
+      id,
+      engines.map((engine) => engine.id),
+    );
+    throw new GatewayError("notFound", `model "${model}" has no engine "${id}"; ${hint}`);
+  });
+}
+
+function replayOf(
+  engine: LotteryEngine,
+  families: Families,
+  repository: string,
+  directory: string,
+): ReportEngine["replay"] {
+  const paths = { repository, modelFile: join(directory, "model.onnx") };
+  const replay = replayCommand(engine, families.compiler(engine.manifest.compiler.name), paths);
+  return "command" in replay ? { command: replay.command, note: null } : { command: null, note: replay.why };
+}

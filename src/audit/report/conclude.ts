@@ -1,0 +1,54 @@
+import type { Outcome, ReportEngine, ReportVerdict } from "./schema.ts";
+
+/** fail when one fails, inconclusive when one is open, else pass; inconclusive without any. */
+export function worst(outcomes: readonly Outcome[]): Outcome {
+  if (outcomes.includes("fail")) return "fail";
+  return outcomes.length === 0 || outcomes.includes("inconclusive") ? "inconclusive" : "pass";
+}
+
+/** The verdict on everything that was judged, with one sentence. */
+export function concludeReport(engines: readonly ReportEngine[]): {
+  verdict: Outcome;
+  verdictReason: string;
+} {
+  const judged = engines.filter((engine) => engine.verdict !== null);
+  const verdict = worst(judged.map((engine) => engine.verdict as Outcome));
+  return { verdict, verdictReason: reasonOf(verdict, judged) };
+}
+
+function reasonOf(verdict: Outcome, judged: readonly ReportEngine[]): string {
+  const speaking = judged.filter((engine) => engine.verdict === verdict);
+  switch (verdict) {
+    case "pass":
+      return `${names(judged.map(({ id }) => id))}: every requirement is met`;
+    case "fail":
+      return speaking.map((engine) => `${engine.id} fails ${rulesOf(engine, "fail")}`).join("; ");
+    case "inconclusive":
+      if (judged.length === 0) return "nothing was judged";
+      return `${speaking.map((engine) => `${engine.id}: ${rulesOf(engine, "inconclusive")} undecided`).join("; ")}; ${needed(speaking)}`;
+    default:
+      return verdict satisfies never;
+  }
+}
+
+function rulesOf({ verdicts }: ReportEngine, verdict: Outcome): string {
+  return (
+    names(verdicts.filter((one) => one.verdict === verdict).map(({ rule }) => rule)) || "its requirements"
+  );
+}
+
+function needed(engines: readonly ReportEngine[]): string {
+  const open = engines.flatMap(({ verdicts }) => verdicts.filter(isOpen));
+  const most = Math.max(0, ...open.map(({ need }) => need ?? 0));
+  if (open.some(({ need }) => need === null))
+    return "some stand too near their threshold to be decided by more";
+  return `at present values at most ${most} more observations decide`;
+}
+
+function isOpen({ verdict }: ReportVerdict): boolean {
+  return verdict === "inconclusive";
+}
+
+function names(list: readonly string[]): string {
+  return list.join(", ");
+}

@@ -1,0 +1,84 @@
+import { type Cell, code, table, type TableBlock, words } from "./blocks.ts";
+import { percent, plain, share } from "./figures.ts";
+import type { Report, ReportPair } from "./schema.ts";
+
+/** A wider matrix than this is no picture any more; the list of pairs says the same. */
+const widestMatrix = 12;
+
+export function outputTables({ pairs, engines, model }: Report): TableBlock[] {
+  const ids = engines.map(({ id }) => id).filter((id) => pairs.some((pair) => has(pair, id)));
+  const against = pairs.filter(({ reference }) => reference === model.reference);
+  const details = (against.length > 0 ? against : pairs).map((pair): Cell[] => [
+    code(pair.reference),
+    code(pair.candidate),
+    String(pair.samples),
+    share(pair.flips, pair.samples),
+    percent(pair.samples === 0 ? null : pair.bitEqual / pair.samples),
+    String(pair.diverged + pair.invalid),
+    plain(pair.maxAbs),
+    plain(pair.ulpP99),
+    pair.minCosine === null ? "-" : pair.minCosine.toFixed(6),
+    plain(pair.maxJsNats),
+    pair.flipExposed === null ? "-" : share(pair.flipExposed, pair.samples),
+  ]);
+  const reasons = against.flatMap((pair): Cell[][] =>
+    pair.reason === null ? [] : [[code(pair.candidate), words(pair.reason)]],
+  );
+  const matrix = (caption: string, cell: (pair: ReportPair) => string): TableBlock[] =>
+    ids.length < 3 || ids.length > widestMatrix
+      ? []
+      : table(
+          caption,
+          ids.map((row) => [
+            code(row),
+            ...ids.map((column) => {
+              const pair = pairs.find((one) => row !== column && has(one, row) && has(one, column));
+              return row === column ? "=" : pair === undefined ? "" : cell(pair);
+            }),
+          ]),
+          ["", ...ids],
+        );
+  return [
+    ...table("Against the reference", details, [
+      "reference",
+      "candidate",
+      "inputs",
+      "flips",
+      "bit-equal",
+      "outside tolerance",
+      "max abs",
+      "ULP p99",
+      "cosine",
+      "JS (nats)",
+      "flip-exposed",
+    ]),
+    ...table("First input outside the tolerance", reasons, ["candidate", "what"]),
+    ...matrix("Flips, every two engines", ({ flips, samples }) => share(flips, samples)),
+    ...matrix("Bit-equal inputs, every two engines", ({ bitEqual, samples }) =>
+      percent(samples === 0 ? null : bitEqual / samples),
+    ),
+    ...matrix("Largest difference, every two engines", ({ maxAbs }) => plain(maxAbs)),
+  ];
+}
+
+export function worstInputTable({ worstInputs }: Report): TableBlock[] {
+  return table(
+    "At most 20, changed decisions first",
+    worstInputs.map((row) => [
+      code(row.input),
+      row.set,
+      plain(row.label),
+      code(row.engine),
+      row.flip ? "yes" : "no",
+      row.result.replace("_", "-"),
+      plain(row.maxAbs),
+      row.cosine === null ? "-" : row.cosine.toFixed(6),
+      plain(row.margin),
+    ]),
+    ["input", "set", "label", "engine", "flip", "result", "max abs", "cosine", "margin"],
+  );
+}
+
+function has({ reference, candidate }: ReportPair, id: string): boolean {
+  return reference === id || candidate === id;
+}

@@ -1,0 +1,274 @@
+import { z } from "zod";
+import { ruleNames } from "../../models/manifest.ts";
+
+/**
+ * An audit's findings, the one source of report.json, report.md and report.html. Every figure's name carries its unit
+ * (`Ratio`: a share or a quotient); null where it cannot be estimated from what was seen.
+ */
+export const reportSchema = z.lazy(() =>
+  z.strictObject({
+    schema: z.literal(1),
+    /** offline: timed requests of an audit. live: evidence that a gateway has gathered beside its traffic. */
+    kind: z.enum(["offline", "live"]),
+    generatedAt: z.string(),
+    crosscheckVersion: z.string(),
+    verdict: outcome,
+    verdictReason: z.string(),
+    model: z.strictObject({
+      name: z.string(),
+      task: z.string(),
+      /** Of the ONNX bytes that the engines were built from; more than one when they differ. */
+      sourceSha256: z.array(z.string()),
+      inputs: z.array(z.string()),
+      outputs: z.array(z.string()),
+      reference: z.string().nullable(),
+      active: z.string().nullable(),
+      deadlineSeconds: figure,
+    }),
+    dataset: z
+      .strictObject({ source: z.string(), sha256: z.string(), inputs: count, labelledInputs: count })
+      .nullable(),
+    run: z
+      .strictObject({
+        requestsPerEngine: count,
+        seconds: z.number(),
+        /** Of the random order; with it the order can be drawn again. */
+        seed: z.number(),
+        /** Over every engine's times in the order measured, as little-endian float64. */
+        samplesSha256: z.string(),
+      })
+      .nullable(),
+    platform: platformSchema,
+    engines: z.array(engineSchema),
+    /** Every two engines on the same inputs; the reference first. */
+    pairs: z.array(pairSchema),
+    builds: z.array(buildsSchema),
+    worstInputs: z.array(worstInputSchema),
+    ranking: rankingSchema.nullable(),
+    /** What cannot be answered here, and why. */
+    notApplicable: z.array(z.strictObject({ table: z.string(), reason: z.string() })),
+    limits: z.array(z.string()),
+  }),
+);
+
+const outcome = z.enum(["pass", "fail", "inconclusive"]);
+const count = z.int().nonnegative();
+const figure = z.number().nullable();
+
+const gpuSchema = z.strictObject({
+  name: z.string(),
+  driver: z.string(),
+  powerMode: z.string().nullable(),
+  samples: count,
+  utilizationMeanRatio: figure,
+  memoryUsedMaxBytes: figure,
+  memoryTotalBytes: figure,
+  powerMeanWatts: figure,
+  energyJoules: figure,
+  temperatureMaxCelsius: figure,
+  clocksHertz: z.record(z.string(), z.number()),
+  throttledSamples: count,
+});
+
+const platformSchema = z.strictObject({
+  operatingSystem: z.string(),
+  architecture: z.string(),
+  processor: z.string(),
+  cores: count,
+  memoryBytes: z.number(),
+  node: z.string(),
+  gpus: z.array(gpuSchema),
+});
+
+const verdictSchema = z.strictObject({
+  /** A rule of the policy, or `loads` and `selfIdentity`, which hold without any statistics. */
+  rule: z.enum([...ruleNames, "loads", "selfIdentity"]),
+  verdict: outcome,
+  value: figure,
+  threshold: z.number(),
+  lower: figure,
+  upper: figure,
+  have: count,
+  need: figure,
+  unit: z.string(),
+  alpha: z.number(),
+  scope: z.string(),
+  reason: z.string(),
+});
+
+const engineSchema = z.strictObject({
+  id: z.string(),
+  role: z.enum(["reference", "active", "candidate"]),
+  compiler: z.string(),
+  compilerVersion: z.string(),
+  runtime: z.string().nullable(),
+  precision: z.string(),
+  target: z.string().nullable(),
+  device: z.string(),
+  threads: count,
+  artifactSha256: z.string(),
+  artifactBytes: figure,
+  fingerprint: z.string(),
+  buildSeconds: z.number(),
+  builtAt: z.string(),
+  /** Null: loaded for comparison only, not asked for. */
+  verdict: outcome.nullable(),
+  verdicts: z.array(verdictSchema),
+  /** Why it could not be loaded. */
+  error: z.string().nullable(),
+  /** Requests that it failed on. */
+  failures: count,
+  residentBytes: figure,
+  latency: z.strictObject({
+    /** timedRequests and shadowRuns: inside the engine. liveRequests: receipt to reply. */
+    source: z.enum(["timedRequests", "shadowRuns", "liveRequests", "none"]),
+    samples: count,
+    meanSeconds: figure,
+    p50Seconds: figure,
+    p90Seconds: figure,
+    p99Seconds: figure,
+    p999Seconds: figure,
+    /** 95 % confident, distribution-free. */
+    p99UpperBoundSeconds: figure,
+    maxSeconds: figure,
+    /** Standard deviation over mean. */
+    variationRatio: figure,
+    requestsPerSecond: figure,
+    /** The reference's p50 over this one's. */
+    speedupRatio: figure,
+  }),
+  jitter: z.strictObject({
+    pdvP99Seconds: figure,
+    ipdvP99Seconds: figure,
+    iqrSeconds: figure,
+    peakToPeakSeconds: figure,
+  }),
+  accuracy: z.strictObject({ clean: figure, corrupted: figure }),
+  labelled: z.array(
+    z.strictObject({
+      set: z.string(),
+      samples: count,
+      correct: count,
+      /** Inputs that the reference had right and this engine wrong, and the opposite. */
+      negativeFlips: count.nullable(),
+      positiveFlips: count.nullable(),
+      /** McNemar's exact test, two-sided. */
+      mcnemarPValue: figure,
+    }),
+  ),
+  realTime: z
+    .strictObject({
+      deadlineSeconds: z.number(),
+      requests: count,
+      misses: count,
+      missRatio: figure,
+      /** Clopper-Pearson, one-sided, 95 %. */
+      missUpperBoundRatio: figure,
+      longestMissRun: count.nullable(),
+      /** m of (m, k): most misses in any `windowRequests` in a row. */
+      mostMissesInWindow: count.nullable(),
+      windowRequests: count.nullable(),
+      highWaterMarkSeconds: figure,
+      /** (deadline - p99 upper bound) / deadline. */
+      marginRatio: figure,
+      /** MLPerf's early stopping: p99 within the deadline, 99 % confident. */
+      certifiedP99: z.boolean().nullable(),
+    })
+    .nullable(),
+  selfChecks: z.array(
+    z.strictObject({
+      check: z.enum(["rerun", "process"]),
+      samples: count,
+      bitEqual: count,
+      /** Outside the tolerance or with another decision. */
+      disagreements: count,
+    }),
+  ),
+  /** Fine buckets of the latencies: upper edges and counts. */
+  distribution: z.strictObject({ upperEdgesSeconds: z.array(z.number()), counts: z.array(count) }).nullable(),
+  /** Every time in the order measured. */
+  seriesSeconds: z.array(z.number()).nullable(),
+  replay: z.strictObject({ command: z.string().nullable(), note: z.string().nullable() }),
+});
+
+const pairSchema = z.strictObject({
+  reference: z.string(),
+  candidate: z.string(),
+  samples: count,
+  bitEqual: count,
+  within: count,
+  diverged: count,
+  invalid: count,
+  flips: count,
+  maxAbs: figure,
+  /** Units in the last place: the worst input's p99 over its elements. */
+  ulpP99: figure,
+  minCosine: figure,
+  /** Jensen-Shannon, in nats, at most ln 2. */
+  maxJsNats: figure,
+  /** Inputs whose margin is so small that the difference could have changed the class. */
+  flipExposed: count.nullable(),
+  /** Of the first input outside the tolerance. */
+  reason: z.string().nullable(),
+});
+
+const buildsSchema = z.strictObject({
+  compiler: z.string(),
+  precision: z.string(),
+  engines: z.array(z.string()),
+  /** X1: the slowest build's quantile over the fastest's. */
+  p50SpreadRatio: figure,
+  p99SpreadRatio: figure,
+  /** X2, ICC: share of the latency's variance that the build decides. */
+  betweenBuildShareRatio: figure,
+  distinctFingerprints: count,
+  distinctArtifacts: count,
+  /** Builds that are bit-equal on every input are one function. */
+  distinctFunctions: count.nullable(),
+  /** Rules that some builds pass and others fail. */
+  verdictsChangedByBuild: z.array(z.string()),
+});
+
+const worstInputSchema = z.strictObject({
+  input: z.string(),
+  set: z.string(),
+  label: figure,
+  engine: z.string(),
+  flip: z.boolean(),
+  result: z.string(),
+  maxAbs: figure,
+  cosine: figure,
+  /** Between the reference's best two classes. */
+  margin: figure,
+});
+
+const rankingSchema = z.strictObject({
+  /** Best first. */
+  compilers: z.array(
+    z.strictObject({
+      compiler: z.string(),
+      precision: z.string(),
+      engines: z.array(z.string()),
+      bestEngine: z.string(),
+      verdict: outcome,
+      missRatio: figure,
+      flipRatio: figure,
+      p99SpreadRatio: figure,
+      betweenBuildShareRatio: figure,
+      p99Seconds: figure,
+      /** Why it stands before the next one. */
+      reason: z.string(),
+    }),
+  ),
+  /** Criteria in the order applied, and those left out. */
+  criteria: z.array(z.string()),
+  /** Mean agreement of the compilers' order by p99 between builds; null with one compiler or single builds. */
+  kendallTau: figure,
+  recommendation: z.strictObject({ engine: z.string().nullable(), reason: z.string() }),
+});
+
+export type Report = z.output<typeof reportSchema>;
+export type ReportEngine = Report["engines"][number];
+export type ReportVerdict = ReportEngine["verdicts"][number];
+export type ReportPair = Report["pairs"][number];
+export type Outcome = Report["verdict"];
