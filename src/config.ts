@@ -49,7 +49,14 @@ export const configSchema = z.strictObject({
       requests: z.boolean().default(false),
     })
     .default({ level: "info", requests: false }),
-  tracing: z.strictObject({ otlpUrl: z.url().optional() }).default({}),
+  tracing: z
+    .strictObject({
+      /** An OTLP/HTTP collector; tracing is off without it. */
+      otlpUrl: z.url({ protocol: /^https?$/ }).optional(),
+      /** Share of requests traced, of those that come without a traceparent of their own. */
+      sampleRatio: z.number().min(0).max(1).default(1),
+    })
+    .default({ sampleRatio: 1 }),
 });
 
 export type Config = z.output<typeof configSchema>;

@@ -32,6 +32,7 @@ import { selfCheck } from "./shadow/self-check.ts";
 import { createShadow } from "./shadow/shadow.ts";
 import { openStore } from "./store/open-store.ts";
 import { createController } from "./switching/controller.ts";
+import { openTracing } from "./tracing/open-tracing.ts";
 
 export interface Gateway {
   /** What the HTTP face is made of. */
@@ -73,6 +74,7 @@ export async function createGateway(options: {
   const delivery = store.deliver(decisions);
   const devices = createDevices({ clock, log, metrics });
   const statistics = new Statistics();
+  const tracing = await openTracing({ ...config.tracing, version, random, clock, log });
 
   // Models and their engines, each in host processes of its own.
   const models = createModels({
@@ -139,6 +141,7 @@ export async function createGateway(options: {
     onServed: (served) => {
       const { model, engine, receivedSeconds, answeredSeconds } = served;
       observeServed(metrics, served);
+      tracing?.served({ ...served, engine: engine.id });
       feedback.predicted(model, served.id, engine, served.outputs);
       if (served.pinned) return;
       auditor.answered({ ...served, seconds: answeredSeconds - receivedSeconds });
@@ -147,10 +150,10 @@ export async function createGateway(options: {
       shadow.offer(served);
     },
     onFailed: ({ model, engine }) => auditor.failed(model, engine),
-    onFailover: ({ model, from, to, error }) => {
+    onFailover: ({ model, from, to, error, id }) => {
       if (error.reason !== "unavailable") auditor.failed(model, from);
       metrics.inc("failovers_total", { model: model.name, engine: from.id, reason: error.reason });
-      log.warn({ model: model.name, from: from.id, to: to.id, reason: error.reason }, "request moved");
+      log.warn({ model: model.name, id, from: from.id, to: to.id, reason: error.reason }, "request moved");
     },
     clock,
     log,
@@ -178,6 +181,11 @@ export async function createGateway(options: {
     }),
     load: inference.load,
     onResult: ({ served, runs }) => {
+      tracing?.shadowed(
+        served.traceParent,
+        served.model.name,
+        runs.map((run) => ({ ...run, engine: run.engine.id })),
+      );
       for (const { engine, outputs } of runs)
         if (outputs && engine !== served.engine) feedback.predicted(served.model, served.id, engine, outputs);
       return auditor.shadowed(served.model, runs, served);
@@ -207,8 +215,9 @@ export async function createGateway(options: {
 
   const observe = createObserver({ metrics, feed, controller, statistics, auditor, shadow, log });
   const live = publishLive({ models, inference, auditor, controller, devices, metrics, feed });
+  const requestLog = config.log.requests ? log : undefined;
   const parts = { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics };
-  const services = createServices(parts);
+  const services = createServices({ ...parts, tracing, requestLog });
 
   return {
     services,
@@ -225,6 +234,7 @@ export async function createGateway(options: {
       devices.close();
       await decisions.close();
       await store.close();
+      await tracing?.close();
     },
   };
 }

@@ -3,7 +3,9 @@ import type { Feedback } from "./audit/feedback.ts";
 import type { DecisionLog } from "./audit/log/decision-log.ts";
 import type { EventFeed } from "./core/event-feed.ts";
 import { GatewayError } from "./core/errors.ts";
+import type { Log } from "./core/log.ts";
 import type {
+  AnswerRecord,
   AuditView,
   EngineList,
   ModelDescription,
@@ -20,6 +22,7 @@ import type { EngineInfo } from "./core/engine.ts";
 import type { Model } from "./models/model.ts";
 import type { Models } from "./models/models.ts";
 import type { Controller } from "./switching/controller.ts";
+import type { Tracing } from "./tracing/tracing.ts";
 
 /** The gateway's parts in the words of the HTTP face: nothing here decides anything. */
 export function createServices(parts: {
@@ -32,8 +35,13 @@ export function createServices(parts: {
   readonly feed: EventFeed;
   readonly metrics: Metrics;
   readonly statistics: Statistics;
+  /** Undefined where tracing is off. */
+  readonly tracing: Tracing | undefined;
+  /** Gets one line a request; undefined where none are wanted. */
+  readonly requestLog: Log | undefined;
 }): Services {
   const { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics } = parts;
+  const { tracing, requestLog } = parts;
   // One request asks twice for its model; the second time must find the same one.
   const resolved = new WeakMap<ModelSignature, Model>();
 
@@ -58,11 +66,15 @@ export function createServices(parts: {
           timeoutMs: request.timeoutMs,
           signal: request.signal,
           receivedSeconds: request.receivedAtSeconds,
+          traceParent: request.traceParent,
         });
         const { engine, outputs, queueSeconds, engineSeconds } = served;
         return { engine: engine.id, outputs, queueSeconds, engineSeconds };
       },
+      trace: tracing?.begin,
       onAnswered(record) {
+        record.trace?.end(record);
+        if (requestLog) requestLog.info(requestLine(record), "request");
         const model = models.list().find(({ name }) => name === record.model);
         // Names that clients make up must not become label values.
         if (!model) return;
@@ -73,7 +85,7 @@ export function createServices(parts: {
           status: record.status,
           seconds: record.seconds,
           deadlineSeconds: deadlineMs === undefined ? undefined : deadlineMs / 1000,
-          exemplar: undefined,
+          exemplar: exemplarOf(record),
         });
         statistics.answered({ ...record, ok: record.status < 400 });
       },
@@ -168,6 +180,26 @@ export function engineList(model: Model): EngineList {
       ...broken,
     ],
   };
+}
+
+function requestLine({
+  id,
+  model,
+  engine,
+  status,
+  seconds,
+  queueSeconds,
+  engineSeconds,
+  trace,
+}: AnswerRecord) {
+  return { id, model, engine, status, seconds, queueSeconds, engineSeconds, traceId: trace?.recordedTraceId };
+}
+
+/** What finds the request again. OpenMetrics allows 128 characters for name and value together. */
+function exemplarOf({ id, trace }: AnswerRecord) {
+  const traceId = trace?.recordedTraceId;
+  if (traceId !== undefined) return { trace_id: traceId };
+  return id !== undefined && id.length <= 100 ? { request_id: id } : undefined;
 }
 
 function isUnloaded(models: Models, name: string): boolean {

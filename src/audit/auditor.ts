@@ -32,15 +32,18 @@ export interface AuditedAnswer {
   readonly engineSeconds: number;
 }
 
+interface AuditedReply {
+  /** Of the request, for the log. */
+  readonly id: string;
+  readonly engine: Engine;
+  readonly outputs: readonly Tensor[];
+}
+
 export interface Auditor {
   answered(answer: AuditedAnswer): void;
   failed(model: Model, engine: Engine): void;
   /** Runs in the order they ran in, and the reply that the client got for the same input. */
-  shadowed(
-    model: Model,
-    runs: readonly AuditedRun[],
-    reply: { engine: Engine; outputs: readonly Tensor[] },
-  ): Promise<void>;
+  shadowed(model: Model, runs: readonly AuditedRun[], reply: AuditedReply): Promise<void>;
   verdicts(model: Model, engine: Engine): readonly Verdict[];
   /** Everything about one engine against the reference, for reports. */
   evidence(model: Model, engine: Engine): Evidence;
@@ -142,10 +145,18 @@ export function createAuditor(options: {
       if (error) evidenceOf(model, engine).add({ type: "error", blockId: blockOf(model) });
   }
 
-  function addDifference(model: Model, reference: Engine, candidate: Engine, difference: Difference): void {
+  function addDifference(
+    model: Model,
+    reference: Engine,
+    candidate: Engine,
+    difference: Difference,
+    id: string,
+  ): void {
     const labels = { model: model.name, reference: reference.id, candidate: candidate.id };
     metrics.inc("comparisons_total", { ...labels, result: difference.result });
     metrics.inc("flips_total", labels, difference.flip ? 1 : 0);
+    if (difference.flip || difference.result === "diverged")
+      log.debug({ ...labels, id, result: difference.result, flip: difference.flip }, "engines disagree");
     const key = windowKey(model, reference, candidate);
     let window = windows.get(key);
     if (!window) windows.set(key, (window = createDivergenceWindow({ clock })));
@@ -163,11 +174,7 @@ export function createAuditor(options: {
   }
 
   /** Compares every engine's outputs with the reference's (the active one's without it), and the active one with itself. */
-  async function compareRuns(
-    model: Model,
-    runs: readonly AuditedRun[],
-    reply: { engine: Engine; outputs: readonly Tensor[] },
-  ): Promise<void> {
+  async function compareRuns(model: Model, runs: readonly AuditedRun[], reply: AuditedReply): Promise<void> {
     const good = runs.filter((run) => run.outputs !== undefined);
     const base = good.findIndex(({ engine }) => engine === (model.reference ?? model.active));
     const baseRun = good[base];
@@ -176,7 +183,7 @@ export function createAuditor(options: {
     for (const [place, run] of good.entries()) {
       if (!baseRun || place === base) continue;
       pairs.push([base, place]);
-      takers.push((difference) => addDifference(model, baseRun.engine, run.engine, difference));
+      takers.push((difference) => addDifference(model, baseRun.engine, run.engine, difference, reply.id));
     }
     const again = good.findIndex(({ engine }) => engine === reply.engine);
     const outputs = good.map((run) => run.outputs ?? []);
@@ -252,7 +259,7 @@ export function createAuditor(options: {
       addPairs(model, runs);
       addErrors(model, runs);
       await compareRuns(model, runs, reply).catch((error: unknown) => {
-        log.error({ model: model.name, err: error }, "outputs could not be compared");
+        log.error({ model: model.name, id: reply.id, err: error }, "outputs could not be compared");
       });
     },
     verdicts: judgeEngine,

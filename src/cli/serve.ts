@@ -1,11 +1,11 @@
 import type { Command } from "commander";
-import pino from "pino";
 import { readFamilies } from "../building/families.ts";
 import { loadConfig } from "../config.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { createGateway } from "../gateway.ts";
 import { checkExposure } from "../http/access.ts";
 import { listen } from "../http/listen.ts";
+import { createLog } from "../log.ts";
 import { packageVersion } from "./version.ts";
 
 /** How long requests in flight may take to end after SIGTERM. */
@@ -39,7 +39,7 @@ async function serve(options: {
     flags: { ...flags, port: port === undefined ? undefined : Number(port) },
   });
   checkExposure({ host: config.host, keysFile: config.access.keysFile, open: config.access.open });
-  const log = pino({ level: config.log.level }, pino.destination({ dest: 2, sync: false }));
+  const log = createLog(config.log);
   const families = await readFamilies({ root: packageRoot(), environment: process.env });
   for (const { family, error } of families.problems)
     log.warn({ family, error }, "engine family cannot be used");

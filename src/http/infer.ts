@@ -41,11 +41,15 @@ export function createInferHandler(
 
   return async (request, response, model, version) => {
     const receivedAtSeconds = clock.seconds();
+    const trace = inference.trace?.(request.headers, model, receivedAtSeconds);
+    if (trace) response.setHeader("traceparent", trace.traceParent);
     const gone = new AbortController();
     response.once("close", () => {
       if (!response.writableFinished) gone.abort(new GatewayError("invalid", "the client has gone"));
     });
+    let id: string | undefined;
     let reply: InferenceReply | undefined;
+    let receiptSeconds: number | undefined;
     let decodeSeconds = 0;
     let encodeSeconds = 0;
     try {
@@ -79,8 +83,10 @@ export function createInferHandler(
       }
       const inputs = bindInputs(envelope, signature.inputs);
       const wanted = resolveOutputs(envelope, signature.outputs);
-      const id = envelope.id ?? headerId(request) ?? randomUUID();
-      decodeSeconds = clock.seconds() - decodeFrom - waitedSeconds;
+      id = envelope.id ?? headerId(request) ?? randomUUID();
+      const decodedAt = clock.seconds();
+      decodeSeconds = decodedAt - decodeFrom - waitedSeconds;
+      receiptSeconds = decodedAt - receivedAtSeconds;
 
       reply = await inference.infer(model, {
         id,
@@ -90,6 +96,7 @@ export function createInferHandler(
         timeoutMs,
         signal: gone.signal,
         receivedAtSeconds,
+        traceParent: trace?.traceParent,
       });
 
       const encodeFrom = clock.seconds();
@@ -99,11 +106,13 @@ export function createInferHandler(
       encodeSeconds = clock.seconds() - encodeFrom;
     } catch (thrown) {
       const error = GatewayError.from(thrown);
-      if (error.code === "internal") log.error({ model, err: error.cause ?? error }, "infer request failed");
+      if (error.code === "internal")
+        log.error({ model, id, err: error.cause ?? error }, "infer request failed");
       if (!gone.signal.aborted) sendError(response, error);
     }
     try {
       inference.onAnswered?.({
+        id,
         model,
         engine: reply?.engine,
         status: gone.signal.aborted ? clientGone : response.statusCode,
@@ -111,8 +120,10 @@ export function createInferHandler(
         seconds: clock.seconds() - receivedAtSeconds,
         queueSeconds: reply?.queueSeconds ?? 0,
         engineSeconds: reply?.engineSeconds ?? 0,
+        receiptSeconds,
         decodeSeconds,
         encodeSeconds,
+        trace,
       });
     } catch (error) {
       log.error({ model, err: error }, "counting an answered request failed");

@@ -1,5 +1,7 @@
+import type { IncomingHttpHeaders } from "node:http";
 import type { FeedEvent } from "../core/event-feed.ts";
 import type { Tensor, TensorSpec } from "../core/tensor.ts";
+import type { RequestTrace } from "../tracing/tracing.ts";
 
 /**
  * What the HTTP face needs from the rest of the gateway. `gateway.ts` wires them; a route whose service is absent
@@ -28,6 +30,10 @@ export interface InferenceService {
   resolve(model: string, signal: AbortSignal): ModelSignature | Promise<ModelSignature>;
   /** @throws GatewayError `busy`, `unavailable`, `timeout`, `invalid`, `engineFailed`, `notFound` (pinned engine). */
   infer(model: string, request: InferenceRequest): Promise<InferenceReply>;
+  /** Begins the request's span; absent where tracing is off. */
+  readonly trace?:
+    | ((headers: IncomingHttpHeaders, model: string, receivedAtSeconds: number) => RequestTrace)
+    | undefined;
   /** Told once per infer request after its reply was handed to the socket; its errors are logged, never sent. */
   onAnswered?(record: AnswerRecord): void;
 }
@@ -54,6 +60,8 @@ export interface InferenceRequest {
   readonly signal: AbortSignal;
   /** Clock.seconds() when the request's headers had been read. */
   readonly receivedAtSeconds: number;
+  /** W3C traceparent of the request's span. */
+  readonly traceParent?: string | undefined;
 }
 
 export interface InferenceReply {
@@ -67,6 +75,8 @@ export interface InferenceReply {
 
 /** One infer request as the client saw it, for request_duration_seconds, requests_total and the V2 statistics. */
 export interface AnswerRecord {
+  /** The client's or a generated one; undefined when the request could not be read. */
+  readonly id: string | undefined;
   readonly model: string;
   /** undefined when no engine answered. */
   readonly engine: string | undefined;
@@ -79,9 +89,12 @@ export interface AnswerRecord {
   /** Of the engine's answer; 0 without one. */
   readonly queueSeconds: number;
   readonly engineSeconds: number;
+  /** Receipt until inference began: body, cold start, decoding; undefined when it did not begin. */
+  readonly receiptSeconds: number | undefined;
   /** The pieces outside the engine, for the V2 statistics' compute_input and compute_output. */
   readonly decodeSeconds: number;
   readonly encodeSeconds: number;
+  readonly trace: RequestTrace | undefined;
 }
 
 type Awaitable<T> = T | Promise<T>;

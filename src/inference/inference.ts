@@ -55,6 +55,8 @@ export interface InferenceEvents {
     readonly from: Engine;
     readonly to: Engine;
     readonly error: HostLostError;
+    /** Of the request that moves. */
+    readonly id: string;
   }) => void;
 }
 
@@ -133,20 +135,20 @@ export function createInference(options: InferenceOptions): Inference {
           throw error;
         }
         if (error.reason !== "unavailable") lostHosts++;
-        if (lostHosts === 2) throw refuse(model, inputs, error);
+        if (lostHosts === 2) throw refuse(model, request, error);
         const next = move(engine);
         if (attempt === mostAttempts || (next === engine && engine.failure !== undefined))
           throw new GatewayError("unavailable", `model "${model.name}": ${error.message}`, { cause: error });
-        onFailover({ model, from: engine, to: next, error });
+        onFailover({ model, from: engine, to: next, error, id: request.id });
         engine = next;
       }
     }
   }
 
-  function refuse(model: Model, inputs: readonly Tensor[], cause: HostLostError): GatewayError {
-    const input = refused.add(model.name, inputs);
+  function refuse(model: Model, request: InferenceRequest, cause: HostLostError): GatewayError {
+    const input = refused.add(model.name, request.inputs);
     log.error(
-      { model: model.name, input, err: cause },
+      { model: model.name, id: request.id, input, err: cause },
       "two hosts were lost on one input; it is refused from now on",
     );
     return new GatewayError(
@@ -218,7 +220,8 @@ export function createInference(options: InferenceOptions): Inference {
         return served;
       } catch (thrown) {
         const error = GatewayError.from(thrown);
-        if (error.code === "internal") log.error({ model: model.name, err: thrown }, "inference failed");
+        if (error.code === "internal")
+          log.error({ model: model.name, id: request.id, err: thrown }, "inference failed");
         throw error;
       } finally {
         load.inFlight--;

@@ -17,7 +17,7 @@ export function observeAnswered(
     readonly status: number;
     readonly seconds: number;
     readonly deadlineSeconds: number | undefined;
-    readonly exemplar: { readonly request_id: string } | undefined;
+    readonly exemplar: { readonly trace_id: string } | { readonly request_id: string } | undefined;
   },
 ): void {
   const { model, engine, seconds, deadlineSeconds } = answer;

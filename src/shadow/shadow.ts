@@ -17,6 +17,8 @@ export interface ShadowRun {
   readonly role: "control" | "shadow";
   /** Undefined when the run failed. */
   readonly outputs: readonly Tensor[] | undefined;
+  readonly startedSeconds: number;
+  readonly endedSeconds: number;
   readonly engineSeconds: number;
   /** A live request was answered meanwhile: the outputs count, the time does not. */
   readonly overlapped: boolean;
@@ -81,14 +83,26 @@ export function createShadow(options: {
     if (!(await gate.wait(served.model.config.shadow.maxUtilization, patienceSeconds))) return undefined;
     const role = engine === served.model.active ? "control" : "shadow";
     const { begun } = load;
+    const startedSeconds = clock.seconds();
     try {
       const { outputs, engineSeconds } = await runner.infer({ inputs: served.inputs });
       const overlapped = load.begun !== begun || load.inFlight > 0;
-      return { engine, role, outputs, engineSeconds, overlapped, error: undefined };
+      const endedSeconds = clock.seconds();
+      return {
+        engine,
+        role,
+        outputs,
+        startedSeconds,
+        endedSeconds,
+        engineSeconds,
+        overlapped,
+        error: undefined,
+      };
     } catch (thrown) {
       const error = thrown as Error;
       if (error instanceof HostLostError && error.reason === "unavailable") return undefined;
-      return { engine, role, outputs: undefined, engineSeconds: Number.NaN, overlapped: true, error };
+      const failed = { outputs: undefined, engineSeconds: Number.NaN, overlapped: true, error };
+      return { engine, role, startedSeconds, endedSeconds: clock.seconds(), ...failed };
     }
   }
 
@@ -119,7 +133,7 @@ export function createShadow(options: {
         if (!whole) onDropped(model, "busy");
         if (runs.length > 1) await onResult({ served, runs });
       } catch (error) {
-        log.error({ model, err: error }, "a shadow run failed");
+        log.error({ model, id: served.id, err: error }, "a shadow run failed");
       }
     }
   }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readFamilies } from "../../src/building/families.ts";
 import { configSchema } from "../../src/config.ts";
-import { silentLog } from "../../src/core/log.ts";
+import { type Log, silentLog } from "../../src/core/log.ts";
 import type { Tensor } from "../../src/core/tensor.ts";
 import { createGateway, type Gateway } from "../../src/gateway.ts";
 import type { Services } from "../../src/http/services.ts";
@@ -100,14 +100,14 @@ export async function writeEngine(
   await writeFile(join(directory, "engine.yaml"), JSON.stringify(manifest));
 }
 
-export async function openScene(folder: string, settings: object = {}): Promise<Scene> {
+export async function openScene(folder: string, settings: object = {}, log: Log = silentLog): Promise<Scene> {
   const config = configSchema.parse({
     repository: join(folder, "models"),
     store: { path: join(folder, "var") },
     ...settings,
   });
   const families = await readFamilies({ root, environment: process.env });
-  const gateway = await createGateway({ config, families, version: "test", log: silentLog });
+  const gateway = await createGateway({ config, families, version: "test", log });
   await gateway.start();
   const { services } = gateway;
   let stopped: Promise<void> | undefined;
