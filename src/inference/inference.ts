@@ -131,7 +131,7 @@ export function createInference(options: InferenceOptions): Inference {
         return { engine, result: await engine.infer({ inputs, outputs, signal }) };
       } catch (error) {
         if (!(error instanceof HostLostError)) {
-          if (isEngineFault(error)) onFailed({ model, engine, error });
+          if (isEngineFault(error, model, request)) onFailed({ model, engine, error });
           throw error;
         }
         if (error.reason !== "unavailable") lostHosts++;
@@ -158,12 +158,14 @@ export function createInference(options: InferenceOptions): Inference {
     );
   }
 
-  async function serve(model: Model, request: InferenceRequest, signal: AbortSignal): Promise<Served> {
-    const admission = admissionOf(model.name);
+  async function serve(asked: Model, request: InferenceRequest, signal: AbortSignal): Promise<Served> {
+    const admission = admissionOf(asked.name);
     const entered = clock.seconds();
     const wait = admission.enter(signal);
     if (wait) await wait;
     try {
+      // While it waited the model may have been reloaded, or unloaded: engines that were replaced must not wake.
+      const model = wait ? models.get(asked.name) : asked;
       const admissionSeconds = wait ? clock.seconds() - entered : 0;
       const hash = refused.match(model.name, request.inputs);
       if (hash !== undefined)
@@ -197,6 +199,15 @@ export function createInference(options: InferenceOptions): Inference {
     }
   }
 
+  /** Nothing that watches may reach the reply, or end the process. */
+  function watch(served: Served): void {
+    try {
+      onServed(served);
+    } catch (error) {
+      log.error({ model: served.model.name, err: error }, "a served request could not be observed");
+    }
+  }
+
   return {
     describe(name) {
       const model = models.get(name);
@@ -216,7 +227,7 @@ export function createInference(options: InferenceOptions): Inference {
       try {
         const served = await serve(model, request, limit.signal);
         // The reply is written in this turn; whoever watches comes in the next.
-        setImmediate(onServed, served);
+        setImmediate(watch, served);
         return served;
       } catch (thrown) {
         const error = GatewayError.from(thrown);
@@ -233,8 +244,11 @@ export function createInference(options: InferenceOptions): Inference {
   };
 }
 
-function isEngineFault(error: unknown): error is GatewayError {
-  return error instanceof GatewayError && (error.code === "engineFailed" || error.code === "timeout");
+/** A time-out speaks against the engine only by the model's own limit: a client may ask for the impossible. */
+function isEngineFault(error: unknown, model: Model, { timeoutMs }: InferenceRequest): error is GatewayError {
+  if (!(error instanceof GatewayError)) return false;
+  const ownLimit = timeoutMs !== undefined && timeoutMs < model.config.timeoutMs;
+  return error.code === "engineFailed" || (error.code === "timeout" && !ownLimit);
 }
 
 /** The promise, or the signal's reason if that comes first (a cold start goes on without its client). */

@@ -1,0 +1,113 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { systemClock } from "../../src/core/clock.ts";
+import type { EngineRequest, EngineResult } from "../../src/core/engine.ts";
+import { GatewayError } from "../../src/core/errors.ts";
+import { silentLog } from "../../src/core/log.ts";
+import { createInference, type InferenceRequest } from "../../src/inference/inference.ts";
+import type { Engine } from "../../src/models/engine.ts";
+import type { Model } from "../../src/models/model.ts";
+
+type Infer = (request: EngineRequest) => Promise<EngineResult>;
+
+function modelOf(id: string, infer: Infer): Model {
+  const engine = { id, serving: true, healthy: 1, quarantined: false, infer } as unknown as Engine;
+  const config = { timeoutMs: 200 };
+  return { name: "m", active: engine, engines: new Map([[id, engine]]), config } as unknown as Model;
+}
+
+const answer: Infer = () =>
+  Promise.resolve({ outputs: [], queueSeconds: 0, engineSeconds: 0 } as unknown as EngineResult);
+
+/** Never answers before the request's limit. */
+const hang: Infer = ({ signal }) =>
+  new Promise((_, reject) => {
+    signal?.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+  });
+
+/** Answers once it is let. */
+function held(): { infer: Infer; release: () => void } {
+  let release = () => {};
+  const gate = new Promise<void>((done) => (release = done));
+  return { infer: (asked) => gate.then(() => answer(asked)), release };
+}
+
+function request(fields: Partial<InferenceRequest> = {}): InferenceRequest {
+  return {
+    id: "r",
+    inputs: [],
+    outputs: undefined,
+    pinnedEngine: undefined,
+    timeoutMs: undefined,
+    signal: undefined,
+    receivedSeconds: 0,
+    ...fields,
+  };
+}
+
+function open(get: () => Model, onServed: () => void = () => {}) {
+  const faults: Error[] = [];
+  const inference = createInference({
+    models: { get, wake: () => Promise.reject(new Error("a replaced engine was woken")) },
+    limits: { concurrency: 1, queue: 8 },
+    chooseCanary: () => undefined,
+    onServed,
+    onFailed: ({ error }) => faults.push(error),
+    onFailover: () => {},
+    clock: systemClock,
+    log: silentLog,
+  });
+  return { inference, faults };
+}
+
+describe("inference", () => {
+  test("a request that waited while its model was reloaded runs on the new engines", async () => {
+    const { infer, release } = held();
+    const old = modelOf("old", infer);
+    const { inference } = open(() => modelOf("new", answer));
+    const first = inference.infer(old, request());
+    const waiting = inference.infer(old, request());
+    Object.assign(old.active as object, { serving: false });
+    release();
+    expect((await first).engine.id).toBe("old");
+    expect((await waiting).engine.id).toBe("new");
+  });
+
+  test("one that waited while its model was unloaded is told so, and gives its place back", async () => {
+    const { infer, release } = held();
+    const model = modelOf("a", infer);
+    const gone = new GatewayError("notFound", "unloaded");
+    const { inference } = open(() => {
+      throw gone;
+    });
+    const first = inference.infer(model, request());
+    const waiting = inference.infer(model, request());
+    release();
+    await first;
+    await expect(waiting).rejects.toBe(gone);
+    expect((await inference.infer(model, request())).engine.id).toBe("a");
+  });
+
+  test("the model's own limit speaks against the engine, a client's impatience does not", async () => {
+    const model = modelOf("slow", hang);
+    const { inference, faults } = open(() => model);
+    const late = { code: "timeout" };
+    await expect(inference.infer(model, request({ timeoutMs: 1 }))).rejects.toMatchObject(late);
+    expect(faults).toEqual([]);
+    await expect(inference.infer(model, request())).rejects.toMatchObject(late);
+    expect(faults).toHaveLength(1);
+  });
+
+  test("an observer that throws ends neither the reply nor the process", async () => {
+    const model = modelOf("a", answer);
+    const { inference } = open(
+      () => model,
+      () => {
+        throw new Error("observer");
+      },
+    );
+    expect((await inference.infer(model, request())).engine.id).toBe("a");
+    await nextTurn();
+    await nextTurn();
+  });
+});
