@@ -1,7 +1,8 @@
 import { GatewayError } from "../core/errors.ts";
-import { typedView, type Tensor } from "../core/tensor.ts";
+import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
+import { topClass } from "./offline/top-class.ts";
 
 /** How often an engine was right, where clients told the truth later. */
 export interface LabelledAccuracy {
@@ -29,15 +30,21 @@ export function createFeedback(): Feedback {
 
   return {
     predicted(model, id, engine, outputs) {
-      const [scores] = outputs;
-      if (model.config.task !== "classification" || !scores) return;
+      if (model.config.task !== "classification") return;
+      // The scores are the model's first output, which a client need not have asked for.
+      const name = engine.info?.outputs[0]?.name;
+      const scores = outputs.find((output) => output.name === name);
+      // A label is one class, so a request of several rows cannot be labelled.
+      if (!scores || (scores.shape.length > 1 && scores.shape[0] !== 1)) return;
+      const predicted = topClass([scores]);
+      if (predicted === null) return;
       const key = keyOf(model, id);
       let predictions = requests.get(key);
       if (!predictions) {
         requests.set(key, (predictions = new Map()));
         if (requests.size > mostRemembered) requests.delete(requests.keys().next().value as string);
       }
-      predictions.set(engine, argMax(scores));
+      predictions.set(engine, predicted);
     },
     label(model, id, label) {
       const truth = typeof label === "number" ? label : (model.config.labels ?? []).indexOf(label);
@@ -68,11 +75,4 @@ export function createFeedback(): Feedback {
         return tally ? [{ engine: engine.id, ...tally }] : [];
       }),
   };
-}
-
-function argMax({ datatype, data }: Tensor): number {
-  const values = typedView(datatype, data);
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i;
-  return best;
 }
