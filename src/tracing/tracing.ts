@@ -30,7 +30,7 @@ import { createWallTime } from "./wall-time.ts";
  */
 export interface Tracing {
   /** Begins the span of a request, under the caller's span if its `traceparent` names one; its sampled flag holds. */
-  begin(headers: IncomingHttpHeaders, model: string, receivedSeconds: number): RequestTrace;
+  readonly begin: (headers: IncomingHttpHeaders, model: string, receivedSeconds: number) => RequestTrace;
   /** Queue and engine of an answered request. */
   served(served: TracedServing): void;
   /** The runs that a request had in its shadow: a trace of their own, each span linked to the request's. */
@@ -199,5 +199,5 @@ function traceParentOf({ traceId, spanId, traceFlags }: SpanContext): string {
 
 function recordedSpan(traceParent: string | undefined): SpanContext | undefined {
   const context = traceParent === undefined ? null : parseTraceParent(traceParent);
-  return context && (context.traceFlags & TraceFlags.SAMPLED) === TraceFlags.SAMPLED ? context : undefined;
+  return context && (context.traceFlags & TraceFlags.SAMPLED) !== 0 ? context : undefined;
 }

@@ -17,13 +17,16 @@ export interface Scene {
   readonly folder: string;
   readonly services: Services;
   readonly gateway: Gateway;
-  infer(
+  readonly infer: (
     model: string,
     options?: { id?: string; x?: readonly number[]; engine?: string; timeoutMs?: number },
-  ): Promise<InferenceReply>;
-  active(model: string): Promise<string>;
-  engine(model: string, id: string): Promise<{ state: string; reason: string | null; role: string }>;
-  decisions(): Promise<readonly Entry[]>;
+  ) => Promise<InferenceReply>;
+  readonly active: (model: string) => Promise<string>;
+  readonly engine: (
+    model: string,
+    id: string,
+  ) => Promise<{ state: string; reason: string | null; role: string }>;
+  readonly decisions: () => Promise<readonly Entry[]>;
   /** Closes the gateway; the folder stays for another one. */
   stop(): Promise<void>;
   /** Closes and removes everything. */
