@@ -12,7 +12,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
-  existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync,
+  copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -26,6 +26,7 @@ const relayWheels = [
   'numpy==1.26.4', 'onnx==1.16.2', 'protobuf<7', 'ml_dtypes==0.4.1', 'scipy<2', 'attrs', 'cloudpickle',
   'decorator', 'psutil', 'tornado', 'typing_extensions',
   ...(xgboost ? ['xgboost==1.7.6'] : []),
+  ...(cuda ? ['nvidia-cuda-runtime-cu12'] : []),
 ];
 // With apache-tvm-ffi 0.1.15 this wheel crashes as soon as it writes a module as JSON, which every tuning does.
 const metascheduleWheels = [
@@ -61,7 +62,7 @@ async function setUpRelay() {
   if (given) return checkGivenPython(given);
   const flavour = cuda ? 'linux-x86_64-gpu' : 'linux-x86_64';
   const target = join(here, '.runtime', 'relay');
-  const stamp = stampOf(['relay 3', flavour, relayWheels, readFileSync(join(here, 'pom.xml'), 'utf8')]);
+  const stamp = stampOf(['relay 4', flavour, relayWheels, readFileSync(join(here, 'pom.xml'), 'utf8')]);
   if (isDone(target, stamp)) return say('relay', 'already set up');
   if (process.platform !== 'linux' || process.arch !== 'x64')
     throw new SetupError(
@@ -76,14 +77,14 @@ async function setUpRelay() {
   rmSync(fresh, { recursive: true, force: true });
   say('relay', 'unpacking');
   await run('relay', python, [join(here, 'unpack.py'), fresh, ...jars]);
-  if (cuda) await stubCuda(fresh);
-  await provideOpenCl(fresh);
+  await provideLibraries(fresh);
   const venvPython = join(here, '.venv/relay/bin/python');
+  const packages = (await run('relay', venvPython, ['-c', 'import site; print(site.getsitepackages()[0])'])).trim();
+  if (cuda) copyFileSync(join(packages, 'nvidia/cuda_runtime/lib/libcudart.so.12'), join(fresh, 'lib/libcudart.so.12'));
   await run('relay', venvPython, ['-c', 'import tvm, tvm.relay, tvm.autotvm, tvm.auto_scheduler'], {
     PYTHONPATH: join(fresh, 'python'),
     LD_LIBRARY_PATH: join(fresh, 'lib'),
   });
-  const packages = (await run('relay', venvPython, ['-c', 'import site; print(site.getsitepackages()[0])'])).trim();
   writeFileSync(join(packages, 'crosscheck_tvm.pth'), `${join(target, 'python')}\n`);
   finish(fresh, target, stamp);
   say('relay', 'ready: tvm, autotvm, autoscheduler');
@@ -170,20 +171,18 @@ async function makeVenv(name, python, wheels) {
 }
 
 /**
- * libtvm.so is linked with libOpenCL.so.1, which no jar has. In order: the system's; a stub whose every function answers
- * "no device", when there is a C compiler; Debian's loader, unpacked without root.
+ * libtvm.so is linked with libOpenCL.so.1, which no jar has. In order: a stub, when there is a C compiler; the system's;
+ * Debian's loader, unpacked without root. For CUDA, libraries that plain `cuda` targets never call are stubs too.
  */
-async function provideOpenCl(root) {
-  const lib = join(root, 'lib', 'libOpenCL.so.1');
-  const compiler = ['cc', 'gcc', 'clang'].find((name) => works(name));
-  if (compiler) {
-    await run('relay', compiler, [
-      '-shared', '-fPIC', '-O1', '-Wl,-soname,libOpenCL.so.1', `-Wl,--version-script=${join(here, 'opencl_stub.map')}`,
-      '-o', lib, join(here, 'opencl_stub.c'),
-    ]);
+async function provideLibraries(root) {
+  const python = findPython([10, 11, 12]);
+  const cudaStubs = ['libcudnn.so.8', 'libcublas.so.12', 'libcublasLt.so.12', 'libnvrtc.so.12'];
+  if (works('cc') && works('nm')) {
+    const names = ['libOpenCL.so.1', ...(cuda ? cudaStubs : [])];
+    await run('relay', python, [join(here, 'stub_libraries.py'), root, ...names]);
     return;
   }
-  const python = findPython([10, 11, 12]);
+  if (cuda) throw new SetupError('TVM for CUDA needs a C compiler: install one (Debian: apt-get install gcc libc6-dev).');
   if (works(python, ['-c', 'import ctypes; ctypes.CDLL("libOpenCL.so.1")'])) return;
   try {
     const scratch = join(root, 'opencl');
@@ -193,18 +192,13 @@ async function provideOpenCl(root) {
     await run('relay', 'dpkg', ['-x', deb, '.'], {}, scratch);
     const folder = join(scratch, 'usr/lib/x86_64-linux-gnu');
     const real = readdirSync(folder).find((file) => /^libOpenCL\.so\.1\../.test(file));
-    renameSync(join(folder, real), lib);
+    renameSync(join(folder, real), join(root, 'lib/libOpenCL.so.1'));
     rmSync(scratch, { recursive: true, force: true });
   } catch (cause) {
     throw new SetupError(
       `TVM needs libOpenCL.so.1: install a C compiler (Debian: apt-get install gcc libc6-dev) or ocl-icd-libopencl1. ${cause.message}`,
     );
   }
-}
-
-/** The -gpu libtvm.so is linked with CUDA libraries that plain `cuda` targets never call: see cuda_stubs.py. */
-async function stubCuda(root) {
-  await run('relay', findPython([10, 11, 12]), [join(here, 'cuda_stubs.py'), root]);
 }
 
 function findPython(minors) {

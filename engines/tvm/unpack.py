@@ -12,6 +12,7 @@ import zipfile
 
 DIGESTS = {
     "tvm-0.14.0-1.5.10-linux-x86_64.jar": "dfa12f57f22d6e7776864348b6a08aab21e5252fef49fd8fd31e3d3b97b5c880",
+    "tvm-0.14.0-1.5.10-linux-x86_64-gpu.jar": "f0ea64d1ffba1fbb1a6a9bb33fefcc8049bb6ad337e5046085a0262703c61ec9",
     "llvm-17.0.6-1.5.10-linux-x86_64.jar": "21761067bc07e1540d72e1cd8e2c9dff7d32ad7627477e7d6e18d3665d84ba07",
     "openblas-0.3.26-1.5.10-linux-x86_64.jar": "7a8eb64c8a0ae43de9c0742b861e1ec31575bd4b0e4108014d4261b45353a34c",
     "dnnl-2.7.1-1.5.8-linux-x86_64.jar": "d2b5e62087a2792aeb23e89b5140cfc33ffaa008aba001ca88dcf20901f33aee",
