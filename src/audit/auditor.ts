@@ -9,8 +9,8 @@ import type { Model } from "../models/model.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { createDivergenceWindow, type DivergenceWindow } from "./divergence-window.ts";
 import { createEvidence, type DeviceState, type Evidence } from "./evidence.ts";
-import type { Verdict } from "./rules/rule.ts";
-import { judge, type JudgeOptions } from "./verdict.ts";
+import type { JudgeOptions, Verdict } from "./rules/rule.ts";
+import { judge } from "./verdict.ts";
 
 /** A run of one engine on a served input, beside the live traffic. */
 export interface AuditedRun {

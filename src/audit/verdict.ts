@@ -5,7 +5,7 @@ import { deadlineMissRatio } from "./rules/deadline-miss-ratio.ts";
 import { deviceHealth } from "./rules/device-health.ts";
 import { divergence, errorRatio, flipRatio } from "./rules/event-ratio.ts";
 import { jitterRatio, latencyP99Ratio, pairedSlowdown } from "./rules/pair-ratio.ts";
-import type { Rule, Verdict } from "./rules/rule.ts";
+import type { JudgeOptions, Rule, Verdict } from "./rules/rule.ts";
 
 /**
  * The verdict of every rule that applies to an engine. Valid however often it is asked: over all rules, epochs and
@@ -21,24 +21,6 @@ export function judge(evidence: Evidence, options: JudgeOptions): Verdict[] {
   const statistical = chosen.filter(({ found }) => found.statistical).length;
   const alpha = (options.alpha * spendingShare(evidence.restarts)) / Math.max(1, statistical);
   return chosen.map(({ found, threshold }) => found.judge(evidence, { ...options, threshold, alpha }));
-}
-
-export interface JudgeOptions {
-  /**
-   * Active and canary engines answer clients: live samples make the absolute claims. A candidate has the shadow alone;
-   * candidate and canary are judged against the active engine too.
-   */
-  readonly role: "active" | "canary" | "candidate";
-  /** The engine is the reference itself: nothing to differ from. */
-  readonly isReference: boolean;
-  /** model.yaml has deadlineMs. */
-  readonly hasDeadline: boolean;
-  /** For all rules of one candidate together; policy.alpha. */
-  readonly alpha: number;
-  /** policy.rules; default: every rule with its own threshold. */
-  readonly rules?:
-    | readonly { readonly rule: RuleName; readonly threshold?: number | undefined }[]
-    | undefined;
 }
 
 const ruleList: readonly Rule[] = [

@@ -1,6 +1,7 @@
+import type { JudgeOptions } from "../../src/audit/rules/rule.ts";
 import { describe, expect, test } from "vitest";
 import { createEvidence, type EvidenceEvent } from "../../src/audit/evidence.ts";
-import { judge, type JudgeOptions } from "../../src/audit/verdict.ts";
+import { judge } from "../../src/audit/verdict.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
 import { freshEvidence, latencies, pair } from "./traffic.ts";
 

@@ -1,6 +1,24 @@
 import type { RuleName } from "../../models/manifest.ts";
 import type { Evidence } from "../evidence.ts";
-import type { JudgeOptions } from "../verdict.ts";
+
+/** What a judgement is asked for. */
+export interface JudgeOptions {
+  /**
+   * Active and canary engines answer clients: live samples make the absolute claims. A candidate has the shadow alone;
+   * candidate and canary are judged against the active engine too.
+   */
+  readonly role: "active" | "canary" | "candidate";
+  /** The engine is the reference itself: nothing to differ from. */
+  readonly isReference: boolean;
+  /** model.yaml has deadlineMs. */
+  readonly hasDeadline: boolean;
+  /** For all rules of one candidate together; policy.alpha. */
+  readonly alpha: number;
+  /** policy.rules; default: every rule with its own threshold. */
+  readonly rules?:
+    | readonly { readonly rule: RuleName; readonly threshold?: number | undefined }[]
+    | undefined;
+}
 
 /** One rule: what it looks at, and when it passes. */
 export interface Rule {
