@@ -1,30 +1,46 @@
+import type { DecisionLog } from "./audit/log/decision-log.ts";
 import type { Auditor } from "./audit/auditor.ts";
+import { limitsOf } from "./compare/options.ts";
+import type { Clock } from "./core/clock.ts";
 import type { EventFeed } from "./core/event-feed.ts";
 import type { Devices } from "./devices/devices.ts";
 import type { Inference } from "./inference/inference.ts";
+import type { Statistics } from "./inference/statistics.ts";
 import { createSlices } from "./metrics/exposition.ts";
 import type { Metrics } from "./metrics/metrics.ts";
+import type { Engine } from "./models/engine.ts";
 import type { Model } from "./models/model.ts";
 import type { Models } from "./models/models.ts";
-import { auditView } from "./services.ts";
+import { auditView, engineList } from "./services.ts";
 import type { Controller } from "./switching/controller.ts";
 
-const periodMs = 1000;
+interface LiveEvents {
+  /** Out of turn, for one who has just begun to watch. */
+  publish(): void;
+  close(): void;
+}
 
-/**
- * Once a second, while someone watches: an event `metrics` with what the page draws, and an event `verdict` for each
- * model. The verdicts' metrics are brought up to date in the same turn, watched or not.
- */
-export function publishLive(parts: {
+interface Parts {
   readonly models: Models;
   readonly inference: Inference;
   readonly auditor: Auditor;
   readonly controller: Controller;
   readonly devices: Devices;
+  readonly decisions: DecisionLog;
+  readonly statistics: Statistics;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
-}): { close(): void } {
-  const { models, inference, auditor, controller, devices, metrics, feed } = parts;
+  readonly clock: Clock;
+}
+
+const periodMs = 1000;
+
+/**
+ * Once a second, while someone watches: an event `verdict` for each model, then an event `metrics` with everything
+ * else that the page draws. The verdicts' metrics are brought up to date in the same turn, watched or not.
+ */
+export function publishLive(parts: Parts): LiveEvents {
+  const { models, inference, auditor, controller, devices, decisions, metrics, feed, clock } = parts;
   let busy = false;
 
   async function publish(): Promise<void> {
@@ -45,34 +61,36 @@ export function publishLive(parts: {
     }
     if (feed.quiet) return;
     feed.emit("metrics", {
+      time: clock.now().toISOString(),
       models: models.list().map((model) => modelFigures(model, parts)),
       devices: devices.latest(),
       board: devices.board(),
+      lastDecision: decisions.lastSeq,
     });
   }
 
-  const timer = setInterval(() => {
+  function publishUnlessBusy(): void {
     if (busy) return;
     busy = true;
     void publish().finally(() => (busy = false));
-  }, periodMs);
+  }
+
+  const timer = setInterval(publishUnlessBusy, periodMs);
   timer.unref();
-  return { close: () => clearInterval(timer) };
+  return { publish: publishUnlessBusy, close: () => clearInterval(timer) };
 }
 
-function modelFigures(
-  model: Model,
-  { inference, metrics, auditor, controller }: Parameters<typeof publishLive>[0],
-): object {
+function modelFigures(model: Model, { inference, metrics, auditor, controller, statistics }: Parts): object {
+  const { deadlineMs, tolerance, policy } = model.config;
+  const shares = controller.shares(model);
+  const { success, fail } = statistics.of(model.name);
+  const { engines, ...names } = engineList(model);
   const base = model.reference ?? model.active;
-  return {
-    model: model.name,
-    active: model.active?.id ?? null,
-    reference: model.reference?.id ?? null,
-    queueLength: inference.waiting(model.name),
-    shares: Object.fromEntries(controller.shares(model)),
-    engines: [...model.engines.values()].map((engine) => ({
-      engine: engine.id,
+
+  function figuresOf(engine: Engine): object {
+    const compared = engine === model.active || model.candidates.includes(engine);
+    return {
+      share: shares.get(engine.id) ?? 0,
       residentBytes: engine.residentBytes(),
       latency: Object.fromEntries(
         (["active", "control", "shadow"] as const).flatMap((role) => {
@@ -80,20 +98,36 @@ function modelFigures(
           return summary ? [[role, summary]] : [];
         }),
       ),
+      counts: compared ? auditor.evidence(model, engine).counts : null,
       divergence: base && base !== engine ? divergenceOf(auditor, model, base, engine) : [],
+    };
+  }
+
+  return {
+    ...names,
+    state: model.state,
+    reason: model.reason,
+    deadlineMs: deadlineMs ?? null,
+    limits: (model.info?.outputs ?? []).map(({ name, datatype }) => ({
+      output: name,
+      ...limitsOf(name, datatype, tolerance),
     })),
+    policy: policy.mode,
+    queueLength: inference.waiting(model.name),
+    requests: { succeeded: success.count, failed: fail.count },
+    engines: engines.map((listed) => {
+      const engine = model.engines.get(listed.id);
+      return engine ? { ...listed, ...figuresOf(engine) } : listed;
+    }),
   };
 }
 
-function divergenceOf(
-  auditor: Auditor,
-  model: Model,
-  reference: NonNullable<Model["active"]>,
-  candidate: NonNullable<Model["active"]>,
-): object[] {
+/** Of a similarity the low values are the bad ones: there p99 and worst come from the other end. */
+function divergenceOf(auditor: Auditor, model: Model, reference: Engine, candidate: Engine): object[] {
   const figures: object[] = [];
   auditor.divergence(model, reference, candidate)?.each((output, metric, quantile) => {
-    figures.push({ output, metric, p50: quantile(0.5), p99: quantile(0.99), max: quantile(1) });
+    const [p99, worst] = metric === "cosine" ? [0.01, 0] : [0.99, 1];
+    figures.push({ output, metric, p50: quantile(0.5), p99: quantile(p99), worst: quantile(worst) });
   });
   return figures;
 }

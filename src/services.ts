@@ -21,6 +21,7 @@ import { createMetricsService } from "./metrics/service.ts";
 import type { EngineInfo } from "./core/engine.ts";
 import type { Model } from "./models/model.ts";
 import type { Models } from "./models/models.ts";
+import { createPage } from "./page/page.ts";
 import type { Controller } from "./switching/controller.ts";
 import type { Tracing } from "./tracing/tracing.ts";
 
@@ -35,6 +36,12 @@ export function createServices(parts: {
   readonly feed: EventFeed;
   readonly metrics: Metrics;
   readonly statistics: Statistics;
+<<<<<<< HEAD
+  readonly live: { publish(): void };
+}): Services {
+  const { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics, live } =
+    parts;
+=======
   /** Undefined where tracing is off. */
   readonly tracing: Tracing | undefined;
   /** Gets one line a request; undefined where none are wanted. */
@@ -42,6 +49,7 @@ export function createServices(parts: {
 }): Services {
   const { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics } = parts;
   const { tracing, requestLog } = parts;
+>>>>>>> f466e48b5d1168d5b9be4917f22b6e9902db322e
   // One request asks twice for its model; the second time must find the same one.
   const resolved = new WeakMap<ModelSignature, Model>();
 
@@ -128,8 +136,15 @@ export function createServices(parts: {
     },
     feedback: { label: (name, id, label) => feedback.label(models.get(name), id, label) },
     log: decisions,
-    events: feed,
+    events: {
+      subscribe(listener, lastEventId) {
+        const stop = feed.subscribe(listener, lastEventId);
+        live.publish();
+        return stop;
+      },
+    },
     metrics: createMetricsService({ metrics }),
+    page: createPage(),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { Access } from "./access.ts";
 import { streamEvents } from "./events.ts";
+import { sendPageFile } from "./page-file.ts";
 import type { Route } from "./route.ts";
 import { json, text } from "./route.ts";
 import * as schemas from "./schemas.ts";
@@ -145,10 +146,20 @@ export function createControlRoutes(services: Services, access: Access): Route[]
       role: undefined,
       service: "page",
       reply: { status: 200, contentType: "text/html" },
-      handle: async () =>
-        text((await page?.html()) ?? "", "text/html; charset=utf-8", {
-          "content-security-policy": documentPolicy,
-        }),
+      handle: ({ request, response }) => sendPageFile(page, "index.html", request, response),
+    },
+    {
+      method: "get",
+      path: "/page/:file",
+      summary: "Styles, modules and the chart library of the live page",
+      tag: "observe",
+      role: undefined,
+      service: "page",
+      reply: { status: 200, contentType: "application/octet-stream" },
+      handle: ({ request, response }) => {
+        const name = (request.url ?? "").replace(/^.*\/page\/|\?.*$/g, "");
+        return sendPageFile(page, name, request, response);
+      },
     },
     {
       method: "post",
@@ -190,7 +201,7 @@ const reportTypes = {
   json: "application/json",
 } as const;
 
-/** The page and the reports are one document each, with their scripts and pictures inside; nothing foreign is loaded. */
+/** A report is one document, with its scripts and pictures inside; nothing foreign is loaded. */
 const documentPolicy =
   "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
   "font-src data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";

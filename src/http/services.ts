@@ -241,7 +241,16 @@ interface MetricsService {
   };
 }
 
-interface PageService {
-  /** The live page, one self-contained document. */
-  html(): Awaitable<string>;
+export interface PageService {
+  /** A file of the live page by its name, `index.html` the document itself; undefined when there is none. */
+  file(name: string): PageFile | undefined;
+}
+
+export interface PageFile {
+  readonly contentType: string;
+  /** Strong, with its quotes. */
+  readonly etag: string;
+  readonly body: Uint8Array;
+  /** The same, gzip. */
+  readonly gzip: Uint8Array;
 }

@@ -18,6 +18,8 @@ interface LatencySummary {
   readonly count: number;
   /** Keys are those of `latencyPercentiles`, values seconds. */
   readonly percentiles: Readonly<Record<string, number>>;
+  /** The rest of the distribution for those who draw it: percentiles 0, 1, 5, 10, 25 and 75, seconds. */
+  readonly spread: Readonly<Record<string, number>>;
   readonly jitter: { readonly pdv: number; readonly ipdv: number; readonly iqr: number };
 }
 
@@ -25,6 +27,7 @@ export type LatencyLabels = Readonly<{ model: string; engine: string; role: Infe
 
 /** Seconds for which a summary is shown again instead of computed anew. */
 const freshSeconds = 1;
+const spreadPercentiles = [0, 1, 5, 10, 25, 75];
 
 /** @param families where the three metrics of a run go. */
 export function createLatencyRecorder(
@@ -72,7 +75,8 @@ export function createLatencyRecorder(
 function summarise(times: SlidingHistogram, steps: SlidingHistogram): LatencySummary | undefined {
   const count = times.count();
   if (count === 0) return undefined;
-  const [smallest = 0, p25 = 0, p75 = 0] = times.percentiles([0, 25, 75]);
+  const below = times.percentiles(spreadPercentiles);
+  const spread = Object.fromEntries(spreadPercentiles.map((p, at) => [String(p), below[at] as number]));
   const values = times.percentiles(latencyPercentiles);
   const percentiles = Object.fromEntries(
     latencyPercentiles.map((p, at) => [String(p), values[at] as number]),
@@ -80,10 +84,11 @@ function summarise(times: SlidingHistogram, steps: SlidingHistogram): LatencySum
   return {
     count,
     percentiles,
+    spread,
     jitter: {
-      pdv: (percentiles["99"] as number) - smallest,
+      pdv: (percentiles["99"] as number) - (spread["0"] as number),
       ipdv: steps.count() === 0 ? 0 : (steps.percentiles([99])[0] as number),
-      iqr: p75 - p25,
+      iqr: (spread["75"] as number) - (spread["25"] as number),
     },
   };
 }

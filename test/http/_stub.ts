@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect } from "node:net";
+import { gzipSync } from "node:zlib";
 import { createEventFeed } from "../../src/core/event-feed.ts";
 import { GatewayError } from "../../src/core/errors.ts";
 import { silentLog } from "../../src/core/log.ts";
@@ -163,7 +164,13 @@ export function createStub(of: ModelSignature = signature): Stub {
           })(),
         }),
       },
-      page: { html: () => "<!doctype html><title>Crosscheck</title>" },
+      page: {
+        file(name) {
+          const body = new TextEncoder().encode("<!doctype html><title>Crosscheck</title>");
+          if (name !== "index.html") return undefined;
+          return { contentType: "text/html; charset=utf-8", etag: '"1"', body, gzip: gzipSync(body) };
+        },
+      },
     },
   };
   return stub;
