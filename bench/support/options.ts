@@ -1,0 +1,20 @@
+/** `--quick` shrinks every bench to a check that it works; its figures mean little. */
+export const quick = process.argv.includes("--quick");
+
+/** Cells of a Markdown table row. */
+export function tableRow(cells: readonly (string | number)[]): string {
+  return `| ${cells.join(" | ")} |`;
+}
+
+export function tableHead(cells: readonly string[]): string {
+  return `${tableRow(cells)}\n|${cells.map((_, at) => (at === 0 ? "---" : "---:")).join("|")}|`;
+}
+
+export function print(line = ""): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Progress, which is no result. */
+export function tell(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
