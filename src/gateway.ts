@@ -214,38 +214,10 @@ export async function createGateway(options: {
   });
 
   const observe = createObserver({ metrics, feed, controller, statistics, auditor, shadow, log });
-<<<<<<< HEAD
-  const live = publishLive({
-    models,
-    inference,
-    auditor,
-    controller,
-    devices,
-    decisions,
-    statistics,
-    metrics,
-    feed,
-    clock,
-  });
-  const parts = {
-    models,
-    inference,
-    controller,
-    auditor,
-    feedback,
-    decisions,
-    feed,
-    metrics,
-    statistics,
-    live,
-  };
-  const services = createServices(parts);
-=======
-  const live = publishLive({ models, inference, auditor, controller, devices, metrics, feed });
-  const requestLog = config.log.requests ? log : undefined;
   const parts = { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics };
-  const services = createServices({ ...parts, tracing, requestLog });
->>>>>>> f466e48b5d1168d5b9be4917f22b6e9902db322e
+  const live = publishLive({ ...parts, devices, clock });
+  const requestLog = config.log.requests ? log : undefined;
+  const services = createServices({ ...parts, live, tracing, requestLog });
 
   return {
     services,

@@ -36,20 +36,14 @@ export function createServices(parts: {
   readonly feed: EventFeed;
   readonly metrics: Metrics;
   readonly statistics: Statistics;
-<<<<<<< HEAD
   readonly live: { publish(): void };
-}): Services {
-  const { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics, live } =
-    parts;
-=======
   /** Undefined where tracing is off. */
   readonly tracing: Tracing | undefined;
   /** Gets one line a request; undefined where none are wanted. */
   readonly requestLog: Log | undefined;
 }): Services {
   const { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics } = parts;
-  const { tracing, requestLog } = parts;
->>>>>>> f466e48b5d1168d5b9be4917f22b6e9902db322e
+  const { live, tracing, requestLog } = parts;
   // One request asks twice for its model; the second time must find the same one.
   const resolved = new WeakMap<ModelSignature, Model>();
 

@@ -38,7 +38,13 @@ export interface StartOptions extends LaunchOptions, Omit<InstanceOptions, "info
 export async function startInstance(options: StartOptions): Promise<Instance> {
   const { directory, generation, manifest, onLoss, seconds, signal, startTimeoutSeconds, threads } = options;
   const artifact = await openArtifact(options.artifact.path, options.artifact.sha256);
-  const file = createSharedFile(options.sharedMemoryDirectory);
+  let file: ReturnType<typeof createSharedFile>;
+  try {
+    file = createSharedFile(options.sharedMemoryDirectory);
+  } catch (error) {
+    await artifact.close();
+    throw error;
+  }
   let started = false;
   let lost: (error: HostLostError) => void = () => {};
   const loss = new Promise<never>((_, reject) => {
