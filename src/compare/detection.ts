@@ -84,7 +84,9 @@ function boxAt(boxes: ArrayLike<number>, at: number, format: DetectionOptions["f
     number,
     number,
   ];
-  return format === "corners" ? [a, b, c, d] : [a - c / 2, b - d / 2, a + c / 2, b + d / 2];
+  if (format === "center") return [a - c / 2, b - d / 2, a + c / 2, b + d / 2];
+  // Any two opposite corners: a box turned inside out would not even match itself.
+  return [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
 }
 
 /** Greedy non-maximum suppression within each class; `found` by falling score. */

@@ -16,8 +16,8 @@ export interface Picture {
 export const palette = 8;
 export const colourOf = (index: number): string => `var(--series-${(index % palette) + 1})`;
 
-const width = 560;
-const height = 300;
+const width = 440;
+const height = 290;
 
 use([LineChart, ScatterChart, GridComponent, MarkLineComponent, SVGRenderer]);
 
@@ -119,7 +119,15 @@ function drawCourse(engines: readonly ReportEngine[], stride: number, deadline: 
   const ys = data.flat().map(([, y]) => y);
   return draw({
     ...frame,
-    xAxis: { ...axis, type: "value", min: 0, name: "request", axisLabel: label },
+    xAxis: {
+      ...axis,
+      type: "value",
+      min: 0,
+      name: "request",
+      nameLocation: "middle",
+      nameGap: 30,
+      axisLabel: label,
+    },
     yAxis: { ...axis, type: "log", ...niceRange(ys, deadline), axisLabel: { ...label, formatter: tick } },
     series: data.map((points, i) => ({
       type: "scatter",
@@ -183,7 +191,7 @@ const frame = {
 };
 
 function tick(value: number): string {
-  return seconds(value).replace(/\.?0+ /, " ");
+  return seconds(value).replace(/\.0+ /, " ");
 }
 
 function draw(option: EChartsCoreOption): string {

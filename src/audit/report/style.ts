@@ -36,7 +36,7 @@ code{font:12.5px ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",monospace}
 .chip{padding:1px 8px;border-radius:99px;font-size:12px;font-weight:600}
 .key{display:flex;flex-wrap:wrap;gap:4px 18px;list-style:none;padding:0;margin:0 0 10px;font-size:13.5px}
 .key i{display:inline-block;width:14px;height:4px;border-radius:2px;margin-right:6px;vertical-align:middle}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:16px}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:16px}
 figure{margin:0;padding:10px 12px;background:var(--card);border:1px solid var(--line);border-radius:8px}
 figcaption{font-size:13px;color:var(--muted)}figcaption strong{color:var(--ink)}
 svg{display:block;width:100%;height:auto}

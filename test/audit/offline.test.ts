@@ -1,0 +1,319 @@
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command } from "commander";
+import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { reportSchema } from "../../src/audit/report/schema.ts";
+import { buildEngines } from "../../src/building/build-engines.ts";
+import { type Families, readFamilies } from "../../src/building/families.ts";
+import { registerAudit } from "../../src/cli/audit.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import { packageRoot } from "../../src/core/package-root.ts";
+import { readNpz } from "../../src/models/npz.ts";
+import { audited, scripted, scriptedScene, verdictsOf, writeSamples } from "./_audit.ts";
+
+const demo = join(packageRoot(), "models/traffic-signs");
+let families: Families;
+let repository: string;
+
+beforeAll(async () => {
+  families = await readFamilies({ root: packageRoot(), environment: process.env });
+  repository = join(await mkdtemp(join(tmpdir(), "crosscheck-audit-")), "models");
+  for (const [level, builds] of [
+    ["all", 2],
+    ["disabled", 1],
+  ] as const)
+    await build(join(demo, "model.onnx"), "traffic-signs", [`graphOptimizationLevel=${level}`], builds);
+  for (const set of ["clean", "corrupted"]) {
+    const npz = await readNpz(join(demo, `samples/${set}.npz`));
+    const labels = Array.from(new BigInt64Array(npz.get("labels").data.slice().buffer), Number);
+    await writeSamples(
+      join(repository, `traffic-signs/samples/${set}.npz`),
+      npz.get("image"),
+      labels,
+      set === "clean" ? 40 : 25,
+    );
+  }
+  await copyFile(join(demo, "model.yaml"), join(repository, "traffic-signs/model.yaml"));
+});
+
+async function build(onnx: string, model: string, options: readonly string[], builds: number): Promise<void> {
+  await buildEngines(
+    {
+      onnx,
+      model,
+      repository,
+      compiler: families.compiler("onnxruntime"),
+      builds,
+      precision: "fp32",
+      options,
+    },
+    { clock: systemClock, onEvent: () => {} },
+  );
+}
+
+describe("an audit of real engines", () => {
+  it("tells speed, spread, outputs and accuracy of every engine on the model's own samples", async () => {
+    const phases = new Set<string>();
+    const report = await audited({
+      repository,
+      model: "traffic-signs",
+      families,
+      runs: 120,
+      onProgress: ({ phase }) => phases.add(phase.split(" ")[0] as string),
+    });
+    expect([...phases]).toEqual(["loading", "measuring", "asking"]);
+    expect(report).toMatchObject({
+      kind: "offline",
+      model: { reference: "onnxruntime-1", task: "classification", deadlineSeconds: 0.02 },
+      dataset: { inputs: 65, labelledInputs: 65 },
+      run: { requestsPerEngine: 120, seed: 1 },
+    });
+    expect(report.engines.map(({ id, role }) => [id, role])).toEqual([
+      ["onnxruntime-1", "reference"],
+      ["onnxruntime-2", "candidate"],
+      ["onnxruntime-3", "candidate"],
+    ]);
+    for (const {
+      latency,
+      jitter,
+      accuracy,
+      labelled,
+      selfChecks,
+      seriesSeconds,
+      realTime,
+    } of report.engines) {
+      expect(latency.samples).toBe(120);
+      expect(seriesSeconds).toHaveLength(120);
+      expect(latency.p99Seconds).toBeGreaterThanOrEqual(latency.p50Seconds ?? Infinity);
+      expect(latency.maxSeconds).toBe(Math.max(...(seriesSeconds ?? [])));
+      // 120 samples cannot bound p99 with 95 % confidence, nor tell p99.9.
+      expect([latency.p99UpperBoundSeconds, latency.p999Seconds]).toEqual([null, null]);
+      expect(jitter.ipdvP99Seconds).toBeGreaterThan(0);
+      expect(labelled.map(({ set, samples }) => [set, samples])).toEqual([
+        ["clean", 40],
+        ["corrupted", 25],
+      ]);
+      expect(accuracy.clean).toBe((labelled[0]?.correct ?? 0) / 40);
+      expect(accuracy.clean).toBeGreaterThan(0.9);
+      expect(selfChecks).toEqual([
+        { check: "rerun", samples: 32, bitEqual: 32, disagreements: 0 },
+        { check: "process", samples: 32, bitEqual: 32, disagreements: 0 },
+      ]);
+      expect(realTime?.requests).toBe(120);
+    }
+    expect(report.engines[1]?.labelled[0]).toMatchObject({
+      negativeFlips: 0,
+      positiveFlips: 0,
+      mcnemarPValue: 1,
+    });
+    const [same, other] = report.pairs;
+    expect(report.pairs).toHaveLength(3);
+    expect(same).toMatchObject({
+      reference: "onnxruntime-1",
+      candidate: "onnxruntime-2",
+      samples: 65,
+      bitEqual: 65,
+      flips: 0,
+      maxAbs: 0,
+    });
+    expect(other).toMatchObject({ candidate: "onnxruntime-3", samples: 65, within: 65, flips: 0 });
+    expect(other?.maxAbs).toBeGreaterThan(0);
+    expect(report.builds).toMatchObject([
+      { engines: ["onnxruntime-1", "onnxruntime-2"], distinctFunctions: 1, distinctFingerprints: 1 },
+    ]);
+    expect(report.builds[0]?.p50SpreadRatio).toBeGreaterThanOrEqual(1);
+    expect(report.worstInputs.every(({ engine, flip }) => engine === "onnxruntime-3" && !flip)).toBe(true);
+    expect(report.ranking?.compilers.map(({ compiler }) => compiler)).toEqual(["onnxruntime"]);
+  });
+
+  const ultraface = join(packageRoot(), "../shared/data/ultraface");
+  it.skipIf(!existsSync(ultraface))(
+    "reads a folder of photographs as model.yaml says (skipped without the face detector's data)",
+    async () => {
+      await build(join(ultraface, "slim-320.onnx"), "face", [], 1);
+      await build(join(ultraface, "slim-320.onnx"), "face", ["graphOptimizationLevel=disabled"], 1);
+      await writeFile(
+        join(repository, "face/model.yaml"),
+        [
+          "name: face",
+          "task: detection",
+          "preprocess: { size: [240, 320], color: rgb, mean: 127, scale: 0.0078125, layout: nchw }",
+          "detection: { scores: scores, boxes: boxes, background: 0, scoreThreshold: 0.7, nmsIou: 0.3 }",
+        ].join("\n"),
+      );
+      const report = await audited({
+        repository,
+        model: "face",
+        families,
+        runs: 10,
+        inputs: join(ultraface, "images"),
+      });
+      expect(report.dataset).toMatchObject({ source: "10 images of images", inputs: 10, labelledInputs: 0 });
+      expect(report.pairs).toMatchObject([{ samples: 10, flips: 0, invalid: 0, diverged: 0 }]);
+      expect(report.worstInputs.length).toBeGreaterThan(0);
+      expect(report.worstInputs[0]?.input).toMatch(/\.jpg$/);
+      expect(report.engines[0]).toMatchObject({ accuracy: { clean: null, corrupted: null }, realTime: null });
+    },
+  );
+});
+
+describe("an injected fault", () => {
+  it.each([
+    ["another class on some inputs", { fault: "wrongClass", rate: 0.2 }, "flipRatio"],
+    ["NaN on some inputs", { fault: "nan", rate: 0.2 }, "divergence"],
+    ["right values in the wrong output", { fault: "swapped" }, "divergence"],
+    ["ten times slower", { sleepMicroseconds: 3000 }, "pairedSlowdown"],
+    ["another answer the next time", { fault: "unsure" }, "selfIdentity"],
+    ["a crash on some inputs", { fault: "crash", rate: 0.02 }, "errorRatio"],
+  ])("%s fails by its rule, and the reference does not", async (_, engine, rule) => {
+    const scene = await scriptedScene({
+      a: { sleepMicroseconds: 300 },
+      b: { sleepMicroseconds: 300, ...engine },
+    });
+    const report = await audited({ ...scene, model: "m", families: await scripted, runs: 300 });
+    expect(report.verdict).toBe("fail");
+    expect(verdictsOf(report, "b")[rule]).toBe("fail");
+    expect(Object.values(verdictsOf(report, "a"))).not.toContain("fail");
+    expect(report.verdictReason).toMatch(new RegExp(`^b fails .*${rule}`));
+    expect(report.ranking?.recommendation.engine).toBe("a");
+    if (rule === "flipRatio") {
+      const flips = report.pairs[0]?.flips ?? 0;
+      expect(flips).toBeGreaterThan(30);
+      expect(report.engines[1]?.labelled).toMatchObject([
+        { set: "given", samples: 300, negativeFlips: flips, positiveFlips: 0 },
+      ]);
+      expect(report.worstInputs).toHaveLength(20);
+      expect(report.worstInputs.every(({ flip }) => flip)).toBe(true);
+    }
+  });
+
+  it("an engine that cannot be loaded fails; the others are audited", async () => {
+    const scene = await scriptedScene({ a: {}, b: {} }, { count: 20 });
+    await writeFile(join(scene.repository, "m/engines/b/artifact.bin"), "changed");
+    const report = await audited({ ...scene, model: "m", families: await scripted, runs: 20 });
+    expect(report.engines[1]).toMatchObject({
+      id: "b",
+      verdict: "fail",
+      latency: { samples: 0, p50Seconds: null },
+    });
+    expect(verdictsOf(report, "b")).toEqual({ loads: "fail" });
+    expect(report.engines[0]?.latency.samples).toBe(20);
+  });
+
+  it("a reference that was not asked for is shown, but not judged", async () => {
+    const scene = await scriptedScene({ a: {}, b: {}, c: { fault: "nan", rate: 1 } }, { count: 20 });
+    const report = await audited({
+      ...scene,
+      model: "m",
+      families: await scripted,
+      runs: 20,
+      engines: ["b"],
+    });
+    expect(report.engines.map(({ id, verdict }) => [id, verdict])).toEqual([
+      ["a", null],
+      ["b", "inconclusive"],
+    ]);
+  });
+});
+
+describe("crosscheck audit", () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+    process.exitCode = 0;
+  });
+
+  async function run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    const written = { stdout: "", stderr: "" };
+    for (const name of ["stdout", "stderr"] as const)
+      vi.spyOn(process[name], "write").mockImplementation((text) => {
+        written[name] += String(text);
+        return true;
+      });
+    const program = new Command("crosscheck").exitOverride();
+    registerAudit(program);
+    process.exitCode = 0;
+    try {
+      await program.parseAsync(["audit", ...args], { from: "user" });
+    } catch (error) {
+      process.exitCode = (error as { exitCode?: number }).exitCode ?? 99;
+    } finally {
+      vi.restoreAllMocks();
+    }
+    return { code: Number(process.exitCode), ...written };
+  }
+
+  it("is inconclusive, exit 3, with too few runs, and writes all three reports", async () => {
+    const out = join(await mkdtemp(join(tmpdir(), "crosscheck-audit-out-")), "new/folder");
+    const { code, stdout, stderr } = await run(
+      "traffic-signs",
+      ...["--repository", repository, "--runs", "5", "--engines", "onnxruntime-2", "--out", out],
+    );
+    expect(code).toBe(3);
+    expect(stdout).toMatch(/^INCONCLUSIVE: onnxruntime-2: .*undecided/);
+    expect(stderr).toContain("measuring");
+    const report = reportSchema.parse(JSON.parse(await readFile(join(out, "report.json"), "utf8")));
+    expect(report.verdict).toBe("inconclusive");
+    const open = report.engines[1]?.verdicts.filter(({ verdict }) => verdict === "inconclusive") ?? [];
+    expect(open.length).toBeGreaterThan(0);
+    expect(open.some(({ need }) => (need ?? 0) > 0)).toBe(true);
+    expect(await readFile(join(out, "report.md"), "utf8")).toContain("**INCONCLUSIVE**");
+    expect(await readFile(join(out, "report.html"), "utf8")).toContain("Audit of traffic-signs");
+  });
+
+  it("passes, exit 0, when every requirement of the policy is met", async () => {
+    const rules =
+      "[{rule: flipRatio, threshold: 0.2}, {rule: divergence, threshold: 0.2}, {rule: errorRatio, threshold: 0.2}]";
+    const text = await readFile(join(demo, "model.yaml"), "utf8");
+    const yaml = join(repository, "traffic-signs/model.yaml");
+    await writeFile(yaml, `${text}\npolicy: { rules: ${rules} }\n`);
+    const out = await mkdtemp(join(tmpdir(), "crosscheck-audit-out-"));
+    try {
+      const { code, stdout } = await run(
+        "traffic-signs",
+        "--repository",
+        repository,
+        "--runs",
+        "10",
+        "--out",
+        out,
+      );
+      expect(stdout).toMatch(
+        /^PASS: onnxruntime-1, onnxruntime-2, onnxruntime-3: every requirement is met\nRecommended: onnxruntime/,
+      );
+      expect(code).toBe(0);
+    } finally {
+      await writeFile(yaml, text);
+    }
+  });
+
+  it("says what to give, exit 2, when it is asked wrongly", async () => {
+    const bare = join(await mkdtemp(join(tmpdir(), "crosscheck-audit-")), "models");
+    await mkdir(join(bare, "empty"), { recursive: true });
+    await writeFile(join(bare, "empty/model.yaml"), "name: empty\n");
+    const cases: [string[], RegExp][] = [
+      [["traffic-signs", "--repository", repository], /required option '--out/],
+      [["nothing", "--repository", repository, "--out", bare], /model "nothing" is not in the repository/],
+      [
+        ["empty", "--repository", bare, "--out", bare],
+        /no reference to judge against; make one: npx crosscheck compile/,
+      ],
+      [["traffic-signs", "--repository", repository, "--out", bare, "--engines", "x"], /has no engine "x"/],
+      [
+        ["traffic-signs", "--repository", repository, "--out", bare, "--inputs", "/nowhere"],
+        /no such file or folder/,
+      ],
+      [
+        ["traffic-signs", "--repository", repository, "--out", bare, "--inputs", bare],
+        /holds neither images/,
+      ],
+      [["traffic-signs", "--repository", repository, "--out", bare, "--runs", "0"], /whole number/],
+    ];
+    for (const [args, message] of cases) {
+      const { code, stderr } = await run(...args);
+      expect(stderr).toMatch(message);
+      expect(code === 2 || /required option|whole number/.test(stderr)).toBe(true);
+    }
+  });
+});
