@@ -1,7 +1,8 @@
 // `npm test`: sets up everything that the tests need, then checks and tests. `npm test -- ARGS` hands ARGS to vitest and
 // leaves the checks out. In CI nothing may be missing; elsewhere what cannot be had is named and its tests are skipped.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fail, root, run, runQuietly, say, setup } from "./setup.mjs";
 import { ensureSystemPackage } from "./system-packages.mjs";
@@ -29,11 +30,20 @@ if (args.length === 0) {
   }
 }
 say("vitest");
-const code = await runQuietly([bin("vitest"), "run", ...args], {
-  label: "vitest",
-  env: { FORCE_COLOR: "0" },
-  onLine: (line) => process.stdout.write(`${line}\n`),
-});
+const results = join(mkdtempSync(join(tmpdir(), "crosscheck-test-")), "results.json");
+const reporters = args.some((arg) => arg.startsWith("--reporter")) ? [] : ["--reporter=default"];
+const code = await runQuietly(
+  [bin("vitest"), "run", ...reporters, "--reporter=json", `--outputFile=${results}`, ...args],
+  {
+    label: "vitest",
+    env: { FORCE_COLOR: "0" },
+    onLine: (line) => process.stdout.write(`${line}\n`),
+  },
+);
+if (existsSync(results)) {
+  const { numPassedTests, numFailedTests, numPendingTests } = JSON.parse(readFileSync(results, "utf8"));
+  process.stdout.write(`${numPassedTests} passed, ${numFailedTests} failed, ${numPendingTests} skipped\n`);
+}
 process.exit(typeof code === "number" ? code : 1);
 
 /** One after another: they share apt's lock. */
@@ -70,6 +80,8 @@ async function pythonPackages() {
 
 async function family(name, compilers) {
   if (!existsSync(join(root, "engines", name, "family.yaml"))) return undefined;
-  const code = await runQuietly([process.execPath, join(root, "bin/crosscheck.mjs"), "setup", ...compilers], { label: name });
+  const code = await runQuietly([process.execPath, join(root, "bin/crosscheck.mjs"), "setup", ...compilers], {
+    label: name,
+  });
   return code === 0 ? undefined : `${compilers.join(", ")} (npx crosscheck setup ${compilers.join(" ")})`;
 }
