@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { createAuditor } from "./audit/auditor.ts";
 import { createFeedback } from "./audit/feedback.ts";
+import { createLiveReport } from "./audit/report/live-report.ts";
 import { openDecisionLog } from "./audit/log/decision-log.ts";
 import type { Families } from "./building/families.ts";
 import { createComparer } from "./compare/comparer.ts";
@@ -217,7 +218,13 @@ export async function createGateway(options: {
   const parts = { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics };
   const live = publishLive({ ...parts, devices, clock });
   const requestLog = config.log.requests ? log : undefined;
-  const services = createServices({ ...parts, live, tracing, requestLog });
+  const report = createLiveReport({
+    ...parts,
+    readings: () => devices.latest(),
+    crosscheckVersion: version,
+    clock,
+  });
+  const services = createServices({ ...parts, live, report, tracing, requestLog });
 
   return {
     services,

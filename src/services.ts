@@ -1,5 +1,6 @@
 import type { Auditor } from "./audit/auditor.ts";
 import type { Feedback } from "./audit/feedback.ts";
+import type { createLiveReport } from "./audit/report/live-report.ts";
 import type { DecisionLog } from "./audit/log/decision-log.ts";
 import type { EventFeed } from "./core/event-feed.ts";
 import { GatewayError } from "./core/errors.ts";
@@ -37,20 +38,16 @@ export function createServices(parts: {
   readonly metrics: Metrics;
   readonly statistics: Statistics;
   readonly live: { publish(): void };
+  readonly report: ReturnType<typeof createLiveReport>;
   /** Undefined where tracing is off. */
   readonly tracing: Tracing | undefined;
   /** Gets one line a request; undefined where none are wanted. */
   readonly requestLog: Log | undefined;
 }): Services {
   const { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics } = parts;
-  const { live, tracing, requestLog } = parts;
-  // One request asks twice for its model; the second time must find the same one.
-  const resolved = new WeakMap<ModelSignature, Model>();
-
+  const { live, report, tracing, requestLog } = parts;
   function signatureOf({ model, info }: { model: Model; info: EngineInfo }): ModelSignature {
-    const signature = { inputs: info.inputs, outputs: info.outputs, labels: model.config.labels };
-    resolved.set(signature, model);
-    return signature;
+    return { inputs: info.inputs, outputs: info.outputs, labels: model.config.labels };
   }
 
   return {
@@ -124,9 +121,7 @@ export function createServices(parts: {
     switching: controller,
     audit: {
       verdicts: (name) => auditView(models.get(name), auditor, controller),
-      report: (name) => {
-        throw new GatewayError("notFound", `no live report of model "${name}" yet`);
-      },
+      report,
     },
     feedback: { label: (name, id, label) => feedback.label(models.get(name), id, label) },
     log: decisions,
