@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { createAuditor } from "./audit/auditor.ts";
+import { createEvidenceKeeper } from "./audit/evidence-keeper.ts";
 import { createFeedback } from "./audit/feedback.ts";
 import { createLiveReport } from "./audit/report/live-report.ts";
 import { openDecisionLog } from "./audit/log/decision-log.ts";
@@ -111,7 +112,10 @@ export async function createGateway(options: {
         },
       });
     },
-    storedActive: (model) => controller.storedActive(model),
+    recall: async (model) => {
+      await keeper.restore(model);
+      return controller.recall(model);
+    },
     memoryBudgetBytes: config.memoryBudgetBytes ?? Infinity,
     onEvent: (event) => observe(event),
     clock,
@@ -125,7 +129,10 @@ export async function createGateway(options: {
     store,
     keyPrefix,
     repository: repository.path,
-    evidence: { verdicts: (model, engine) => auditor.verdicts(model, engine) },
+    evidence: {
+      verdicts: (model, engine) => auditor.verdicts(model, engine),
+      restart: (model, engine) => auditor.restart(model, engine),
+    },
     onSwitched: (model, { from, to, trigger }) =>
       metrics.inc("switches_total", { model: model.name, from: from ?? "", to: to ?? "", trigger }),
     onChanged: (model) => observe({ type: "model", model }),
@@ -162,12 +169,18 @@ export async function createGateway(options: {
 
   // Beside the traffic: the same inputs on the other engines when nobody waits, and what that tells about them.
   const comparer = createComparer();
+  const keeper = createEvidenceKeeper({
+    store,
+    keyPrefix,
+    seed: () => Math.floor(random() * 2 ** 32),
+    log,
+  });
   const auditor = createAuditor({
     comparer,
+    keeper,
     metrics,
     deviceState: (engine) => deviceState(devices, engine),
     roleOf: (model, engine) => controller.roleOf(model, engine),
-    seed: () => Math.floor(random() * 2 ** 32),
     clock,
     log,
   });
@@ -233,11 +246,13 @@ export async function createGateway(options: {
       live.close();
       await selfChecks.close();
       await shadow.close();
+      // Before the models: a decision under way must not load what was just unloaded.
+      await controller.close();
       await models.close();
       await comparer.close();
+      await keeper.close();
       cpu.close();
       eventLoop.close();
-      await controller.close();
       devices.close();
       await decisions.close();
       await store.close();

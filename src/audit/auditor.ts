@@ -8,7 +8,8 @@ import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { createDivergenceWindow, type DivergenceWindow } from "./divergence-window.ts";
-import { createEvidence, type DeviceState, type Evidence } from "./evidence.ts";
+import type { DeviceState, Evidence } from "./evidence.ts";
+import type { EvidenceKeeper } from "./evidence-keeper.ts";
 import type { JudgeOptions, Verdict } from "./rules/rule.ts";
 import { judge } from "./verdict.ts";
 
@@ -51,48 +52,32 @@ export interface Auditor {
   noise(engine: Engine): NoiseFloor | undefined;
   /** Brings verdicts, divergence and noise of every model up to date in the metrics. */
   publish(models: Iterable<Model>): void;
+  /** Begins the evidence on an engine anew: a person has lifted its quarantine. */
+  restart(model: Model, engine: Engine): void;
   forget(model: string): void;
 }
 
 /** After a pause this long an engine's next run is no steady one: clocks, caches and pages have gone cold. */
 const idleSeconds = 5;
-/** Evidence weighs 250 kB; engines that come and go must not add up. */
-const mostEvidence = 256;
 
 export function createAuditor(options: {
   readonly comparer: Comparer;
+  /** Where the evidence lives. */
+  readonly keeper: EvidenceKeeper;
   readonly metrics: Metrics;
   /** Whether times of this engine's device can be judged now. */
   readonly deviceState: (engine: Engine) => DeviceState;
   readonly roleOf: (model: Model, engine: Engine) => JudgeOptions["role"];
-  readonly seed: () => number;
   readonly clock: Clock;
   readonly log: Log;
 }): Auditor {
-  const { comparer, metrics, deviceState, roleOf, seed, clock, log } = options;
-  const kept = new Map<string, Evidence>();
+  const { comparer, keeper, metrics, deviceState, roleOf, clock, log } = options;
   const windows = new Map<string, DivergenceWindow>();
   const floors = new Map<string, NoiseFloor>();
   const lastRunSeconds = new WeakMap<Engine, { live: number; shadow: number }>();
 
   function evidenceOf(model: Model, engine: Engine): Evidence {
-    const key = {
-      model: model.name,
-      referenceDigest: model.reference?.manifest.artifact.sha256 ?? "none",
-      engineDigest: engine.manifest.artifact.sha256,
-    };
-    const name = `${key.model}\0${key.referenceDigest}\0${key.engineDigest}`;
-    let evidence = kept.get(name);
-    if (!evidence) {
-      const { deadlineMs } = model.config;
-      evidence = createEvidence({
-        key,
-        deadlineSeconds: deadlineMs === undefined ? undefined : deadlineMs / 1000,
-        seed: seed(),
-      });
-      kept.set(name, evidence);
-      if (kept.size > mostEvidence) kept.delete(kept.keys().next().value as string);
-    }
+    const evidence = keeper.of(model, engine);
     const state = deviceState(engine);
     if (evidence.device.state !== state) evidence.add({ type: "device", state });
     return evidence;
@@ -199,7 +184,10 @@ export function createAuditor(options: {
     }
     if (pairs.length === 0) return;
     const { task, tolerance, detection } = model.config;
-    const differences = await comparer.compare(outputs, pairs, { task, tolerance, detection });
+    // What the base cannot keep to itself, nobody else is held to.
+    const floor = baseRun && floors.get(baseRun.engine.manifest.artifact.sha256);
+    const limits = floor ? floor.calibrate(tolerance ?? {}) : tolerance;
+    const differences = await comparer.compare(outputs, pairs, { task, tolerance: limits, detection });
     for (const [place, difference] of differences.entries()) takers[place]?.(difference);
   }
 
@@ -269,8 +257,9 @@ export function createAuditor(options: {
     publish(models) {
       for (const model of models) if (model.state === "ready") publishModel(model);
     },
+    restart: (model, engine) => keeper.restart(model, engine),
     forget(model) {
-      for (const name of kept.keys()) if (name.startsWith(`${model}\0`)) kept.delete(name);
+      keeper.forget(model);
       for (const name of windows.keys()) if (name.startsWith(`${model}\0`)) windows.delete(name);
     },
   };

@@ -21,6 +21,8 @@ export interface EnginePool extends Runner {
   readonly pending: number;
   /** Resident memory of all its processes. */
   residentBytes(): number;
+  /** The live ones: number in the pool, resident memory. Empty where an engine runs in this process. */
+  readonly processes: readonly { readonly instance: number; readonly residentBytes: number }[];
   /** Set when the pool has given up restarting. */
   readonly failure: string | undefined;
 }
@@ -73,6 +75,8 @@ export class Engine implements Runner {
 
   get state(): EngineState {
     if (this.#quarantine !== undefined) return "quarantined";
+    // One that answers clients is ready, whatever its shadow instance is doing.
+    if (this.serving) return "ready";
     if (this.#starting.serving || this.#starting.shadow) return "loading";
     if (this.failure !== undefined) return "failed";
     return this.#pools.serving || this.#pools.shadow ? "ready" : "unloaded";
@@ -144,8 +148,33 @@ export class Engine implements Runner {
     return pool;
   }
 
+  /** It holds memory in some role. */
+  get resident(): boolean {
+    return this.#pools.serving !== undefined || this.#pools.shadow !== undefined;
+  }
+
+  /** It answers a client, or is being loaded in order to. */
+  get busy(): boolean {
+    return this.#inFlight > 0 || this.#starting.serving !== undefined;
+  }
+
   get shadowLoaded(): boolean {
     return this.#pools.shadow !== undefined && this.#starting.shadow === undefined;
+  }
+
+  /** The host processes that live now. */
+  get processes(): readonly {
+    readonly role: PoolRole;
+    readonly instance: number;
+    readonly residentBytes: number;
+  }[] {
+    return (["serving", "shadow"] as const).flatMap((role) =>
+      (this.#pools[role]?.processes ?? []).map(({ instance, residentBytes }) => ({
+        role,
+        instance,
+        residentBytes,
+      })),
+    );
   }
 
   async infer(request: EngineRequest): Promise<EngineResult> {
@@ -200,7 +229,10 @@ export class Engine implements Runner {
       this.#info = await pool.start();
       const loadedSeconds = clock.seconds() - started;
       const { firstSeconds } = await warmUp(pool, this.#info, clock);
-      if (role === "serving") onColdStart(this, loadedSeconds + firstSeconds);
+      if (role === "serving") {
+        this.#lastUsedSeconds = clock.seconds();
+        onColdStart(this, loadedSeconds + firstSeconds);
+      }
       this.#pools[role] = pool;
       this.#reason = undefined;
     } catch (error) {

@@ -1,5 +1,5 @@
 import { GatewayError } from "../core/errors.ts";
-import type { Engine } from "./engine.ts";
+import type { Engine, PoolRole } from "./engine.ts";
 
 /** Memory assumed for an engine that was never loaded: its runtime, and the artifact twice. */
 const runtimeBytes = 64 * 1024 * 1024;
@@ -9,10 +9,11 @@ const idleSeconds = 1;
 export interface MemoryBudget {
   /**
    * Makes room for one more pool of `engine` by unloading idle engines, least recently used first: those that answer no
-   * client before active ones; never one with work in flight, never an active one under load.
+   * client before active ones; never one with work in flight, never an active one under load, and for a shadow instance
+   * never an active one at all.
    * @throws GatewayError `unavailable` when that does not free enough.
    */
-  admit(engine: Engine): Promise<void>;
+  admit(engine: Engine, role: PoolRole): Promise<void>;
   /** What the engine really took is known; its reservation ends. */
   settle(engine: Engine): void;
 }
@@ -37,14 +38,14 @@ export function createMemoryBudget(options: {
     return bytes;
   }
 
-  function victim(keep: Engine): Engine | undefined {
+  function victim(keep: Engine, role: PoolRole): Engine | undefined {
     const idle = [...engines()].filter(
       ({ engine, active }) =>
         engine !== keep &&
         !reserved.has(engine) &&
         engine.inFlight === 0 &&
         engine.residentBytes() > 0 &&
-        !(active && seconds() - engine.lastUsedSeconds < idleSeconds),
+        !(active && (role === "shadow" || seconds() - engine.lastUsedSeconds < idleSeconds)),
     );
     idle.sort(
       (a, b) => Number(a.active) - Number(b.active) || a.engine.lastUsedSeconds - b.engine.lastUsedSeconds,
@@ -52,10 +53,10 @@ export function createMemoryBudget(options: {
     return idle[0]?.engine;
   }
 
-  async function makeRoom(engine: Engine): Promise<void> {
+  async function makeRoom(engine: Engine, role: PoolRole): Promise<void> {
     const need = needOf(engine);
     while (usedBytes() + need > limitBytes) {
-      const next = victim(engine);
+      const next = victim(engine, role);
       if (!next)
         throw new GatewayError(
           "unavailable",
@@ -68,10 +69,10 @@ export function createMemoryBudget(options: {
   }
 
   return {
-    admit(engine) {
+    admit(engine, role) {
       if (!Number.isFinite(limitBytes)) return Promise.resolve();
       // One admission at a time, or two would count the same free bytes.
-      const mine = turn.then(() => makeRoom(engine));
+      const mine = turn.then(() => makeRoom(engine, role));
       turn = mine.catch(() => undefined);
       return mine;
     },

@@ -26,8 +26,8 @@ export interface ModelsOptions {
     engine: EngineFolder & { manifest: EngineManifest },
     role: PoolRole,
   ) => EnginePool;
-  /** The engine that a switch made active earlier, from the store. */
-  readonly storedActive: (model: string) => Promise<string | undefined>;
+  /** Puts what the store knows of a model's engines (quarantines) in force; names the one that a switch made active. */
+  readonly recall: (model: Model) => Promise<string | undefined>;
   readonly memoryBudgetBytes: number;
   readonly onEvent: (event: ModelEvent) => void;
   readonly clock: Clock;
@@ -59,7 +59,7 @@ export interface Models {
 }
 
 export function createModels(options: ModelsOptions): Models {
-  const { repository, openPool, storedActive, onEvent, clock, log } = options;
+  const { repository, openPool, recall, onEvent, clock, log } = options;
   const models = new Map<string, Model>();
   /** Models that could not even be read, with the reason. */
   const failures = new Map<string, string>();
@@ -97,7 +97,7 @@ export function createModels(options: ModelsOptions): Models {
     return new Engine({
       folder,
       openPool: (engineFolder, role) => openPool(config, engineFolder, role),
-      admit: (engine) => budget.admit(engine),
+      admit: (engine, role) => budget.admit(engine, role),
       onChange: (engine) => {
         if (engine.state !== "loading") budget.settle(engine);
         onEvent({ type: "engine", model: config.name, engine });
@@ -134,15 +134,17 @@ export function createModels(options: ModelsOptions): Models {
     });
   }
 
-  /** Engines in the order they are tried as active. */
+  /** Engines in the order they are tried as active; a quarantined one only before there is nothing at all. */
   async function preferences(model: Model, before: Model | undefined): Promise<Engine[]> {
-    const stored = await storedActive(model.name);
+    const stored = await recall(model);
     const wanted = [before?.active?.id, stored, model.config.active, model.reference?.id];
     const engines = [
       ...wanted.map((id) => (id === undefined ? undefined : model.engines.get(id))),
       ...model.engines.values(),
     ];
-    return [...new Set(engines.filter((engine) => engine !== undefined))];
+    return [...new Set(engines.filter((engine) => engine !== undefined))].toSorted(
+      (a, b) => Number(a.quarantined) - Number(b.quarantined),
+    );
   }
 
   async function activateFirst(model: Model, before: Model | undefined): Promise<void> {
@@ -200,6 +202,8 @@ export function createModels(options: ModelsOptions): Models {
     const standby = before?.standby && model.engines.get(before.standby.id);
     if (standby !== model.active) model.standby ??= standby;
     models.set(name, model);
+    // Whoever still holds the one before (shadow work, a queue) must not start its engines again.
+    if (before) before.state = "unloaded";
     setState(model, "ready");
     await Promise.all(
       [...(before?.engines.values() ?? [])]
@@ -211,6 +215,7 @@ export function createModels(options: ModelsOptions): Models {
   async function removeModel(name: string): Promise<void> {
     const model = models.get(name);
     models.delete(name);
+    if (model) model.state = "unloaded";
     await unloadEngines(model);
     onEvent({ type: "removed", name });
   }
@@ -242,13 +247,16 @@ export function createModels(options: ModelsOptions): Models {
   function unloadIdle(): void {
     for (const model of models.values()) {
       const limit = model.config.idleUnloadSeconds;
-      if (limit === 0 || model.state !== "ready" || !model.active) continue;
-      const busy = [...model.engines.values()].some((engine) => engine.inFlight > 0);
+      if (limit === 0 || !model.active) continue;
+      // An idle model holds engines too, when one was pinned, or made active and not asked yet.
+      const holds = model.state === "idle" && [...model.engines.values()].some((engine) => engine.resident);
+      if (model.state !== "ready" && !holds) continue;
+      const busy = [...model.engines.values()].some((engine) => engine.busy);
       const lastUsed = Math.max(...[...model.engines.values()].map((engine) => engine.lastUsedSeconds));
       if (busy || clock.seconds() - lastUsed < limit) continue;
       void inTurn(model.name, async () => {
-        if (model.state !== "ready") return;
-        setState(model, "idle", `not used for ${limit} s`);
+        if (model.state === "ready") setState(model, "idle", `not used for ${limit} s`);
+        else if (model.state !== "idle") return;
         await unloadEngines(model);
       });
     }
@@ -318,7 +326,7 @@ export function createModels(options: ModelsOptions): Models {
         await unloadEngines(model);
       }),
     async wake(model) {
-      if (model.active?.serving) return model.active;
+      if (model.active?.serving) return wakeActive(model);
       // A resident engine answers while the active one comes up; the request names it.
       const resident = [model.standby, ...model.engines.values()].find(
         (engine) => engine?.serving && !engine.quarantined,

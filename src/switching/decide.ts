@@ -35,6 +35,8 @@ export interface EngineEvidence {
   readonly canaryStep: number;
   /** Live requests it answered since this canary step began. */
   readonly canarySamples: number;
+  /** What was last advised about it, where decisions are advice only. */
+  readonly advised: string;
 }
 
 export interface DecisionInput {
@@ -44,8 +46,10 @@ export interface DecisionInput {
   readonly candidates: readonly EngineEvidence[];
   /** Where a roll-back goes: the last good active engine, else the reference; undefined when neither can serve. */
   readonly fallback: string | undefined;
-  /** A manual switch or a cooldown keeps automatic promotion away until then. */
+  /** The cooldown after a switch keeps automatic promotion away until then. */
   readonly pausedUntilSeconds: number;
+  /** A person has switched: what they chose is not undone until then. */
+  readonly heldUntilSeconds: number;
   /** When earlier switches were made. */
   readonly switchSeconds: readonly number[];
 }
@@ -67,7 +71,13 @@ const hourSeconds = 3600;
  * candidates, then a canary under way, then the next one. One action a call keeps each decision explainable by itself.
  */
 export function decide(input: DecisionInput): Action {
-  if (input.policy.mode === "off") return { type: "none", reason: "policy mode is off" };
+  const { policy, nowSeconds, heldUntilSeconds } = input;
+  if (policy.mode === "off") return { type: "none", reason: "policy mode is off" };
+  if (policy.mode === "automatic" && !policy.dryRun && nowSeconds < heldUntilSeconds)
+    return {
+      type: "none",
+      reason: `switched by hand; held for another ${Math.ceil(heldUntilSeconds - nowSeconds)} s (cooldownSeconds ${policy.cooldownSeconds})`,
+    };
   return judgeActive(input) ?? judgeCandidates(input) ?? advanceCanary(input) ?? promoteNext(input);
 }
 
@@ -76,6 +86,7 @@ function judgeActive({ policy, active, fallback, nowSeconds }: DecisionInput): A
   if (
     failed.length > 0 &&
     active.failures > policy.failureLimit &&
+    active.advised !== "rollBack" &&
     fallback !== undefined &&
     fallback !== active.id
   )
@@ -100,6 +111,8 @@ function judgeCandidates({ policy, candidates, active }: DecisionInput): Action 
     if (candidate.state === "quarantined" || candidate.state === "rolledBack") continue;
     const failed = failing(candidate);
     if (failed.length === 0 || candidate.failures <= policy.failureLimit) continue;
+    // Advice is said once; it must not stand in the way of what else is to be said.
+    if (candidate.advised === "quarantine" || candidate.advised === "rollBack") continue;
     const reason = `fails ${failed.join(", ")} (${candidate.failures} checks in a row, failureLimit ${policy.failureLimit})`;
     return candidate.state === "canary"
       ? { type: "rollBack", engine: candidate.id, to: active.id, reason: `canary ${reason}` }

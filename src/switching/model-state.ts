@@ -11,7 +11,10 @@ const savedSchema = z.object({
   quarantined: z.record(z.string(), z.string()),
   /** Wall times in milliseconds since the epoch. */
   switchTimesMs: z.array(z.number()),
+  /** The cooldown after any switch: nothing is promoted until then. */
   pausedUntilMs: z.number(),
+  /** The cooldown after a person's switch: nothing is decided automatically until then. */
+  heldUntilMs: z.number().default(0),
 });
 
 export type SavedState = z.output<typeof savedSchema>;
@@ -23,6 +26,7 @@ export const freshState: SavedState = {
   quarantined: {},
   switchTimesMs: [],
   pausedUntilMs: 0,
+  heldUntilMs: 0,
 };
 
 /** Reads a model's state, and brings it up to the log: a switch whose line is on disk was made, even if the gateway died then. */

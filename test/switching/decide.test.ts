@@ -32,6 +32,7 @@ function engine(id: string, fields: Partial<EngineEvidence> = {}): EngineEvidenc
     inconclusives: 0,
     canaryStep: 0,
     canarySamples: 0,
+    advised: "",
     ...fields,
   };
 }
@@ -44,6 +45,7 @@ function input(fields: Partial<DecisionInput> = {}): DecisionInput {
     candidates: [engine("tvm")],
     fallback: "last-good",
     pausedUntilSeconds: 0,
+    heldUntilSeconds: 0,
     switchSeconds: [],
     ...fields,
   };

@@ -1,0 +1,159 @@
+import { createHash } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
+import type { Log } from "../core/log.ts";
+import type { Engine } from "../models/engine.ts";
+import type { ModelConfig } from "../models/manifest.ts";
+import type { Model } from "../models/model.ts";
+import type { Store } from "../store/store.ts";
+import { createEvidence, type Evidence, type EvidenceKey, type EvidenceSnapshot } from "./evidence.ts";
+
+/**
+ * The evidence on every engine, in memory and, every minute and at the end, in the store: a restart of the gateway
+ * goes on where it was. Evidence belongs to the digests of reference and engine and to the terms it is judged on
+ * (deadline, tolerance, blocks); when one of them changes, other evidence takes its place.
+ */
+export interface EvidenceKeeper {
+  of(model: Model, engine: Engine): Evidence;
+  /** Reads what is stored on a model's engines; to be done before they serve. Never rejects. */
+  restore(model: Model): Promise<void>;
+  /** Begins anew for the same engine, which has its price: a smaller share of alpha. */
+  restart(model: Model, engine: Engine): void;
+  /** Lets go of a model's evidence in memory; what is stored stays. */
+  forget(model: string): void;
+  close(): Promise<void>;
+}
+
+/** Evidence weighs 250 kB; engines that come and go must not add up. */
+const mostKept = 256;
+
+export function createEvidenceKeeper(options: {
+  readonly store: Pick<Store, "read" | "write">;
+  /** Prefix of this repository's keys in the store. */
+  readonly keyPrefix: string;
+  readonly seed: () => number;
+  readonly log: Log;
+  readonly saveSeconds?: number;
+}): EvidenceKeeper {
+  const { store, keyPrefix, seed, log, saveSeconds = 60 } = options;
+  const kept = new Map<string, Evidence>();
+  /** How often evidence that is no longer in memory was begun. */
+  const spent = new Map<string, number>();
+  /** Size of each evidence when it was last written. */
+  const written = new Map<string, string>();
+  let saving: Promise<void> = Promise.resolve();
+
+  function begin(name: string, model: Model, engine: Engine, from: Begin): Evidence {
+    const { deadlineMs } = model.config;
+    const evidence = createEvidence({
+      key: keyOf(model, engine),
+      deadlineSeconds: deadlineMs === undefined ? undefined : deadlineMs / 1000,
+      seed: seed(),
+      ...from,
+    });
+    kept.set(name, evidence);
+    if (kept.size > mostKept) letGo(kept.keys().next().value as string);
+    return evidence;
+  }
+
+  function letGo(name: string): void {
+    const evidence = kept.get(name);
+    if (evidence) spent.set(name, evidence.restarts + 1);
+    kept.delete(name);
+  }
+
+  async function restoreOne(name: string, model: Model, engine: Engine): Promise<void> {
+    const document = await store.read(fileOf(name)).catch((error: unknown) => {
+      log.warn({ model: model.name, engine: engine.id, err: error }, "evidence cannot be read");
+      return { restarts: 0 };
+    });
+    if (document === undefined || kept.has(name)) return;
+    const snapshot = document as EvidenceSnapshot;
+    try {
+      if (snapshot.schema === 1 && isDeepStrictEqual(snapshot.key, keyOf(model, engine))) {
+        begin(name, model, engine, { snapshot });
+        return;
+      }
+    } catch (error) {
+      log.warn({ model: model.name, engine: engine.id, err: error }, "stored evidence is not understood");
+    }
+    // There was evidence once; what it spent of alpha cannot be spent again.
+    begin(name, model, engine, { restarts: (snapshot.restarts ?? 0) + 1 });
+  }
+
+  async function save(): Promise<void> {
+    for (const [name, evidence] of kept) {
+      const size = sizeOf(evidence);
+      if (written.get(name) === size) continue;
+      try {
+        await store.write(fileOf(name), evidence.snapshot());
+        written.set(name, size);
+      } catch (error) {
+        log.warn({ model: evidence.key.model, err: error }, "evidence is not stored now");
+      }
+    }
+  }
+
+  function fileOf(name: string): string {
+    return `${keyPrefix}evidence/${createHash("sha256").update(name).digest("hex").slice(0, 32)}`;
+  }
+
+  const timer = setInterval(() => (saving = saving.then(save)), saveSeconds * 1000);
+  timer.unref();
+  return {
+    of(model, engine) {
+      const name = nameOf(model, engine);
+      return kept.get(name) ?? begin(name, model, engine, { restarts: spent.get(name) ?? 0 });
+    },
+    async restore(model) {
+      for (const engine of model.engines.values()) {
+        const name = nameOf(model, engine);
+        if (!kept.has(name)) await restoreOne(name, model, engine);
+      }
+    },
+    restart(model, engine) {
+      const name = nameOf(model, engine);
+      letGo(name);
+      begin(name, model, engine, { restarts: spent.get(name) ?? 0 });
+    },
+    forget(model) {
+      for (const name of kept.keys()) if (name.startsWith(`${model}\0`)) letGo(name);
+    },
+    async close() {
+      clearInterval(timer);
+      await (saving = saving.then(save));
+    },
+  };
+}
+
+type Begin = { readonly snapshot: EvidenceSnapshot } | { readonly restarts: number };
+
+function keyOf(model: Model, engine: Engine): EvidenceKey {
+  return {
+    model: model.name,
+    referenceDigest: model.reference?.manifest.artifact.sha256 ?? "none",
+    engineDigest: engine.manifest.artifact.sha256,
+  };
+}
+
+function nameOf(model: Model, engine: Engine): string {
+  const { referenceDigest, engineDigest } = keyOf(model, engine);
+  return `${model.name}\0${referenceDigest}\0${engineDigest}\0${termsOf(model.config)}`;
+}
+
+const terms = new WeakMap<ModelConfig, string>();
+
+/** What counts as late, different and one block; asked for with every request, so made once. */
+function termsOf(config: ModelConfig): string {
+  let text = terms.get(config);
+  if (text === undefined) {
+    const { deadlineMs, tolerance, detection, task, policy } = config;
+    text = JSON.stringify([deadlineMs, tolerance, detection, task, policy.blockMs]);
+    terms.set(config, text);
+  }
+  return text;
+}
+
+function sizeOf({ restarts, counts, device }: Evidence): string {
+  const { pairs, comparisons, live, errors } = counts;
+  return [restarts, pairs, comparisons, live, errors, device.samples].join();
+}

@@ -1,0 +1,76 @@
+import type { Model } from "../models/model.ts";
+import type { Changes, Why } from "./changes.ts";
+import type { Action, EngineEvidence } from "./decide.ts";
+import type { Tracks } from "./tracks.ts";
+
+/** Makes what was decided happen; in mode `advise` and in a dry run it is said instead, once for each change of mind. */
+export async function carryOut(
+  model: Model,
+  action: Action,
+  looked: readonly EngineEvidence[],
+  { changes, tracks }: { readonly changes: Changes; readonly tracks: Tracks },
+): Promise<boolean> {
+  if (action.type === "none") return false;
+  const engine = model.engines.get(action.engine);
+  if (!engine) return false;
+  const { policy } = model.config;
+  const why: Why = {
+    trigger: "policy",
+    actor: "policy",
+    reason: action.reason,
+    verdicts: looked.find(({ id }) => id === engine.id)?.verdicts ?? [],
+    details: { policy },
+  };
+  if (policy.mode === "advise" || policy.dryRun) return advise(model, action, why, { changes, tracks });
+  const about = { from: engine.id, to: null, ...why };
+  switch (action.type) {
+    case "eligible":
+    case "settle": {
+      const to = action.type === "settle" ? "settled" : "eligible";
+      const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to } };
+      await changes.note(model, { type: "canary", ...about, states });
+      tracks.enter(model.name, engine.id, to);
+      break;
+    }
+    case "canary":
+      await changes.beginCanary(model, engine, action.step, why);
+      break;
+    case "promote":
+      await changes.moveTo(model, engine, { type: "switch", ...why });
+      break;
+    case "hold": {
+      const { state } = tracks.engine(model.name, engine.id);
+      const states = { [engine.id]: { from: state, to: "observing" } };
+      await changes.note(model, { type: "hold", ...about, states });
+      changes.endCanary(model);
+      tracks.enter(model.name, engine.id, "observing");
+      break;
+    }
+    case "quarantine":
+    case "rollBack":
+      await changes.takeOut(model, engine, action.reason, why);
+      break;
+    default:
+      action satisfies never;
+  }
+  return true;
+}
+
+async function advise(
+  model: Model,
+  action: Exclude<Action, { type: "none" }>,
+  why: Why,
+  { changes, tracks }: { readonly changes: Changes; readonly tracks: Tracks },
+): Promise<boolean> {
+  // What only names a state is in force; what would touch traffic is not.
+  if (action.type === "eligible") tracks.enter(model.name, action.engine, "eligible");
+  if (action.type === "settle") tracks.enter(model.name, action.engine, "settled");
+  const track = tracks.engine(model.name, action.engine);
+  const advised = action.type === "canary" ? `canary ${action.step}` : action.type;
+  if (track.advised === advised) return false;
+  track.advised = advised;
+  const to = "to" in action ? action.to : null;
+  const details = { ...why.details, wouldDo: action.type };
+  await changes.note(model, { type: "advice", from: action.engine, to, ...why, details });
+  return true;
+}

@@ -1,0 +1,188 @@
+import type { DecisionLog } from "../audit/log/decision-log.ts";
+import type { Decision, LogEntry } from "../audit/log/entry.ts";
+import type { Clock } from "../core/clock.ts";
+import { GatewayError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
+import type { Engine } from "../models/engine.ts";
+import type { Model } from "../models/model.ts";
+import type { Models } from "../models/models.ts";
+import type { Memory } from "./memory.ts";
+import { without } from "./model-state.ts";
+import type { Tracks } from "./tracks.ts";
+
+/** Who or what asked for a change, and on which grounds. */
+export type Why = Pick<Decision, "trigger" | "actor" | "reason" | "verdicts" | "details">;
+/** The grounds of taking an engine out. */
+export type Grounds = Pick<Decision, "trigger" | "verdicts" | "details">;
+
+export interface SwitchResult {
+  readonly model: string;
+  readonly from: string;
+  readonly to: string;
+  readonly decision: LogEntry;
+}
+
+/**
+ * The changes themselves. Each does what is slow first, then writes its line into the log, then changes what serves, so
+ * that nothing is half made whenever the gateway dies. @throws GatewayError; then nothing has changed.
+ */
+export interface Changes {
+  moveTo(model: Model, engine: Engine, why: Why & Pick<Decision, "type">): Promise<SwitchResult>;
+  takeOut(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void>;
+  beginCanary(model: Model, engine: Engine, step: number, why: Why): Promise<void>;
+  endCanary(model: Model): void;
+  /** Where a roll-back goes, best first: the last good active engine, the reference. */
+  fallbacks(model: Model): Engine[];
+  note(model: Model, decision: Omit<Decision, "model">): Promise<LogEntry>;
+}
+
+export function createChanges(options: {
+  readonly models: Pick<Models, "wake">;
+  readonly tracks: Tracks;
+  readonly memory: Memory;
+  readonly decisions: DecisionLog;
+  readonly onSwitched: (model: Model, decision: LogEntry) => void;
+  readonly onChanged: (model: Model) => void;
+  readonly onLifted: (model: Model, engine: Engine) => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}): Changes {
+  const { models, tracks, memory, decisions, onSwitched, onChanged, onLifted, clock, log } = options;
+
+  async function note(model: Model, decision: Omit<Decision, "model">): Promise<LogEntry> {
+    const named = [decision.from, decision.to].filter((id) => id !== null);
+    const artifacts = Object.fromEntries(
+      named.flatMap((id) => {
+        const engine = model.engines.get(id);
+        return engine ? [[id, engine.manifest.artifact.sha256]] : [];
+      }),
+    );
+    return decisions.append({ ...decision, model: model.name, artifacts });
+  }
+
+  async function moveTo(
+    model: Model,
+    engine: Engine,
+    why: Why & Pick<Decision, "type">,
+  ): Promise<SwitchResult> {
+    const from = model.active?.id ?? engine.id;
+    await engine.load();
+    if (engine.quarantined) await lift(model, engine, why);
+    const to = why.type === "switch" ? "promoted" : "settled";
+    const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to } };
+    const entry = await note(model, { ...why, from, to: engine.id, states });
+    model.activate(engine);
+    endCanary(model);
+    if (from !== engine.id)
+      tracks.enter(model.name, from, why.type === "rollback" ? "rolledBack" : "observing");
+    tracks.enter(model.name, engine.id, to);
+    remember(model, engine, entry);
+    onSwitched(model, entry);
+    onChanged(model);
+    // An idle model has an engine again; should that have been lost just now, its next request wakes it.
+    if (model.state === "idle") await models.wake(model).catch(() => undefined);
+    return { model: model.name, from, to: engine.id, decision: entry };
+  }
+
+  function remember(model: Model, engine: Engine, entry: LogEntry): void {
+    const nowMs = clock.now().getTime();
+    const { saved } = tracks.model(model.name);
+    const untilMs = nowMs + model.config.policy.cooldownSeconds * 1000;
+    memory.save(model.name, {
+      active: engine.id,
+      standby: model.standby?.id ?? null,
+      decision: entry.seq,
+      switchTimesMs: [...saved.switchTimesMs, nowMs].filter((time) => nowMs - time < 3_600_000).slice(-1000),
+      pausedUntilMs: untilMs,
+      ...(entry.trigger === "manual" ? { heldUntilMs: untilMs } : {}),
+    });
+  }
+
+  /** The evidence that led to the quarantine is answered by a person: it begins anew, or it would speak again at once. */
+  async function lift(model: Model, engine: Engine, { trigger, actor, reason }: Why): Promise<void> {
+    const entry = await note(model, {
+      type: "unquarantine",
+      from: engine.id,
+      to: null,
+      trigger,
+      actor,
+      reason,
+    });
+    engine.quarantine(undefined);
+    tracks.enter(model.name, engine.id, "observing");
+    const quarantined = without(tracks.model(model.name).saved.quarantined, engine.id);
+    memory.save(model.name, { quarantined, decision: entry.seq });
+    onLifted(model, engine);
+  }
+
+  function endCanary(model: Model): void {
+    const track = tracks.model(model.name);
+    const engine = track.canary?.engine;
+    track.canary = undefined;
+    if (engine && engine !== model.active && engine !== model.standby) release(engine, "serving");
+  }
+
+  /** Frees what no longer serves; what it is working on is answered first, which nobody waits for. */
+  function release(engine: Engine, role?: "serving"): void {
+    engine.unload(role).catch((error: unknown) => {
+      log.error({ engine: engine.id, err: error }, "an engine taken out could not be unloaded");
+    });
+  }
+
+  function fallbacks(model: Model): Engine[] {
+    const engines = [model.standby, model.reference].filter((engine) => engine !== undefined);
+    return [...new Set(engines)].filter((engine) => engine !== model.active && !engine.quarantined);
+  }
+
+  /** @returns why nothing could take over, or undefined when something did. */
+  async function rollBack(model: Model, reason: string, grounds: Grounds): Promise<string | undefined> {
+    let why = "no other engine can serve";
+    for (const fallback of fallbacks(model)) {
+      try {
+        await moveTo(model, fallback, { type: "rollback", actor: "policy", reason, ...grounds });
+        return undefined;
+      } catch (error) {
+        // An engine that does not load leaves the next one; a log that cannot be written leaves none.
+        if (fallback.serving || !(error instanceof GatewayError)) throw error;
+        why = error.message;
+      }
+    }
+    return why;
+  }
+
+  async function takeOut(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void> {
+    if (engine.quarantined) return;
+    if (engine === model.active) {
+      const stuck = await rollBack(model, reason, grounds);
+      if (stuck !== undefined) {
+        const held = { from: engine.id, to: null, actor: "policy", ...grounds };
+        await note(model, { type: "hold", ...held, reason: `${reason}; ${stuck}, so it stays active` });
+        return;
+      }
+    }
+    const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to: "quarantined" } };
+    const decision = { from: engine.id, to: null, actor: "policy", reason, states, ...grounds };
+    const entry = await note(model, { type: "quarantine", ...decision });
+    if (tracks.model(model.name).canary?.engine === engine) endCanary(model);
+    engine.quarantine(reason);
+    tracks.enter(model.name, engine.id, "quarantined");
+    const quarantined = { ...tracks.model(model.name).saved.quarantined, [engine.id]: reason };
+    memory.save(model.name, { quarantined, decision: entry.seq });
+    onChanged(model);
+    release(engine);
+  }
+
+  async function beginCanary(model: Model, engine: Engine, step: number, why: Why): Promise<void> {
+    await engine.load();
+    const percent = model.config.policy.canary.steps[step] ?? 100;
+    const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to: "canary" } };
+    const from = model.active?.id ?? null;
+    const details = { ...why.details, percent };
+    await note(model, { type: "canary", from, to: engine.id, ...why, states, details });
+    tracks.enter(model.name, engine.id, "canary");
+    tracks.engine(model.name, engine.id).canaryStep = step;
+    tracks.model(model.name).canary = { engine, share: percent / 100 };
+  }
+
+  return { moveTo, takeOut, beginCanary, endCanary, fallbacks, note };
+}

@@ -1,0 +1,84 @@
+import type { Clock } from "../core/clock.ts";
+import type { Engine } from "../models/engine.ts";
+import type { CandidateState } from "./decide.ts";
+import { freshState, type SavedState } from "./model-state.ts";
+
+/** Where one engine stands on its way to being active. */
+export interface Track {
+  state: CandidateState;
+  sinceSeconds: number;
+  failures: number;
+  inconclusives: number;
+  canaryStep: number;
+  canarySamples: number;
+  /** What was last advised about it, so that it is said once. */
+  advised: string;
+}
+
+export interface ModelTrack {
+  readonly engines: Map<string, Track>;
+  saved: SavedState;
+  nextCheckSeconds: number;
+  canary: { readonly engine: Engine; readonly share: number } | undefined;
+}
+
+/** What the controller remembers of every model, made when first asked for. */
+export interface Tracks {
+  model(name: string): ModelTrack;
+  engine(model: string, engine: string): Track;
+  /** As `model`, but undefined where nothing was ever tracked. */
+  peek(model: string): ModelTrack | undefined;
+  /** Moves an engine into a state; its counts begin anew. */
+  enter(model: string, engine: string, state: CandidateState): { from: CandidateState; to: CandidateState };
+}
+
+export function createTracks({ clock }: { readonly clock: Clock }): Tracks {
+  const models = new Map<string, ModelTrack>();
+
+  function trackOf(name: string): ModelTrack {
+    let track = models.get(name);
+    if (!track)
+      models.set(
+        name,
+        (track = { engines: new Map(), saved: freshState, nextCheckSeconds: 0, canary: undefined }),
+      );
+    return track;
+  }
+
+  function engineTrack(model: string, engine: string): Track {
+    const { engines } = trackOf(model);
+    let track = engines.get(engine);
+    if (!track) engines.set(engine, (track = freshTrack(clock.seconds())));
+    return track;
+  }
+
+  return {
+    model: trackOf,
+    engine: engineTrack,
+    peek: (model) => models.get(model),
+    enter(model, engine, state) {
+      const track = engineTrack(model, engine);
+      const from = track.state;
+      Object.assign(track, {
+        state,
+        sinceSeconds: clock.seconds(),
+        failures: 0,
+        inconclusives: 0,
+        canarySamples: 0,
+      });
+      return { from, to: state };
+    },
+  };
+}
+
+function freshTrack(sinceSeconds: number): Track {
+  return {
+    state: "observing",
+    sinceSeconds,
+    failures: 0,
+    inconclusives: 0,
+    canaryStep: 0,
+    canarySamples: 0,
+    advised: "",
+  };
+}

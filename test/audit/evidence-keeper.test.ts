@@ -1,0 +1,94 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { createEvidenceKeeper } from "../../src/audit/evidence-keeper.ts";
+import { silentLog } from "../../src/core/log.ts";
+import type { Engine } from "../../src/models/engine.ts";
+import { modelSchema } from "../../src/models/manifest.ts";
+import type { Model } from "../../src/models/model.ts";
+import { openFileStore } from "../../src/store/file-store.ts";
+import type { Store } from "../../src/store/store.ts";
+
+let path: string;
+let store: Store;
+beforeEach(async () => {
+  path = await mkdtemp(join(tmpdir(), "crosscheck-evidence-"));
+  store = await openFileStore({ path });
+});
+afterEach(async () => {
+  await store.close();
+  await rm(path, { recursive: true });
+});
+
+function engineOf(id: string, sha256 = id): Engine {
+  return { id, manifest: { artifact: { sha256 } } } as unknown as Engine;
+}
+
+function modelOf(settings: object = {}): { model: Model; engine: Engine } {
+  const [reference, engine] = [engineOf("a"), engineOf("b")];
+  const engines = new Map([reference, engine].map((each) => [each.id, each]));
+  const config = modelSchema.parse({ name: "m", ...settings });
+  return { model: { name: "m", config, engines, reference } as unknown as Model, engine };
+}
+
+const open = () => createEvidenceKeeper({ store, keyPrefix: "k/", seed: () => 7, log: silentLog });
+
+test("what was seen before a restart of the gateway counts after it", async () => {
+  const { model, engine } = modelOf({ deadlineMs: 5 });
+  const before = open();
+  const evidence = before.of(model, engine);
+  for (let blockId = 0; blockId < 50; blockId++)
+    evidence.add({
+      type: "comparison",
+      blockId,
+      difference: { result: blockId % 10 ? "within" : "diverged", flip: false },
+    });
+  await before.close();
+  const after = open();
+  await after.restore(model);
+  expect(after.of(model, engine).counts).toEqual(evidence.counts);
+  expect(after.of(model, engine).rates.outside.whole).toEqual(evidence.rates.outside.whole);
+  expect(after.of(model, engine).restarts).toBe(0);
+  await after.close();
+});
+
+test("other terms are other evidence", async () => {
+  const { model, engine } = modelOf({ deadlineMs: 5 });
+  const before = open();
+  before.of(model, engine).add({ type: "error", blockId: 1 });
+  await before.close();
+  const { model: changed } = modelOf({ deadlineMs: 6 });
+  const after = open();
+  await after.restore(changed);
+  expect(after.of(changed, engine).counts.errors).toBe(0);
+  await after.close();
+});
+
+test("beginning anew costs alpha, over restarts of the gateway too", async () => {
+  const { model, engine } = modelOf();
+  const before = open();
+  before.of(model, engine).add({ type: "error", blockId: 1 });
+  before.restart(model, engine);
+  expect(before.of(model, engine)).toMatchObject({ restarts: 1, counts: { errors: 0 } });
+  await before.close();
+  const after = open();
+  await after.restore(model);
+  after.restart(model, engine);
+  expect(after.of(model, engine).restarts).toBe(2);
+  after.forget("m");
+  expect(after.of(model, engine).restarts).toBe(3);
+  await after.close();
+});
+
+test("stored evidence that cannot be understood is begun anew, at its price", async () => {
+  const { model, engine } = modelOf();
+  const before = open();
+  before.of(model, engine).add({ type: "error", blockId: 1 });
+  await before.close();
+  const damaged = { ...store, read: () => Promise.resolve({ schema: 1, restarts: 2, key: {} }) };
+  const after = createEvidenceKeeper({ store: damaged, keyPrefix: "k/", seed: () => 7, log: silentLog });
+  await after.restore(model);
+  expect(after.of(model, engine)).toMatchObject({ restarts: 3, counts: { errors: 0 } });
+  await after.close();
+});

@@ -1,0 +1,149 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, describe, expect, test } from "vitest";
+import { newFolder, openScene, writeModel, type Scene, type ScriptedEngine } from "./_gateway.ts";
+
+let scene: Scene | undefined;
+const state = { done: true };
+let client: Promise<unknown> = Promise.resolve();
+afterEach(async () => {
+  state.done = true;
+  await client;
+  await scene?.end();
+  scene = undefined;
+});
+
+const policy = {
+  mode: "automatic",
+  interval: 0.5,
+  initialDelaySeconds: 0.5,
+  minSamples: 60,
+  blockMs: 20,
+  cooldownSeconds: 0,
+  rules: [{ rule: "divergence" }],
+};
+const good = { sleepMicroseconds: 500 };
+const bad = { ...good, fault: "swapped" };
+const patience = { timeout: 60_000, interval: 200 };
+
+async function write(engines: Record<string, ScriptedEngine>, settings: object = {}): Promise<string> {
+  const folder = await newFolder();
+  await writeModel(folder, "m", engines, {
+    reference: "good",
+    active: "good",
+    shadow: { maxUtilization: 1 },
+    policy,
+    ...settings,
+  });
+  return folder;
+}
+
+async function open(folder: string): Promise<Scene> {
+  scene = await openScene(folder);
+  return scene;
+}
+
+/** Requests until the test ends. */
+function drive(at: Scene): void {
+  state.done = false;
+  client = (async () => {
+    while (!state.done) {
+      await at.infer("m");
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  })();
+}
+
+const types = async (at: Scene) => (await at.decisions()).map(({ type }) => type);
+
+describe("policy", () => {
+  test("a manual switch lifts a quarantine, is held against the verdicts, and evidence begins anew", async () => {
+    const at = await open(await write({ good, bad }, { policy: { ...policy, cooldownSeconds: 3 } }));
+    drive(at);
+    await expect.poll(async () => (await at.engine("m", "bad")).state, patience).toBe("quarantined");
+    const alphaOf = async () =>
+      (await at.services.audit?.verdicts("m"))?.candidates.find(({ engine }) => engine === "bad")?.verdicts[0]
+        ?.alpha ?? Number.NaN;
+    const alpha = await alphaOf();
+    await at.services.switching?.switch("m", "bad", "I want it", "test");
+    expect((await types(at)).slice(-2)).toEqual(["unquarantine", "switch"]);
+    expect((await at.engine("m", "bad")).state).toBe("ready");
+    expect(await alphaOf()).toBeLessThan(alpha);
+    // Held for the cooldown, whatever the verdicts; then the policy is free again.
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    expect(await at.active("m")).toBe("bad");
+    await expect.poll(() => at.active("m"), patience).toBe("good");
+  }, 120_000);
+
+  test("a quarantined engine that cannot be loaded stays quarantined", async () => {
+    const folder = await write({ good, bad });
+    const at = await open(folder);
+    drive(at);
+    await expect.poll(async () => (await at.engine("m", "bad")).state, patience).toBe("quarantined");
+    await writeFile(join(folder, "models/m/engines/bad/artifact.bin"), "damaged");
+    const before = await types(at);
+    await expect(at.services.switching?.switch("m", "bad", "r", "t")).rejects.toMatchObject({
+      code: "conflict",
+    });
+    expect((await at.engine("m", "bad")).state).toBe("quarantined");
+    expect(await types(at)).toEqual(before);
+  }, 120_000);
+
+  test("a quarantine outlives the gateway: the engine does not serve when the active one cannot", async () => {
+    const folder = await write({ good, abad: bad, spare: good }, { candidates: ["abad"] });
+    const first = await open(folder);
+    drive(first);
+    await expect.poll(async () => (await first.engine("m", "abad")).state, patience).toBe("quarantined");
+    state.done = true;
+    await client;
+    await first.stop();
+    await writeFile(join(folder, "models/m/engines/good/artifact.bin"), "damaged");
+    const second = await open(folder);
+    expect(await second.active("m")).toBe("spare");
+    expect((await second.engine("m", "abad")).state).toBe("quarantined");
+  }, 120_000);
+
+  test("advise: nothing is touched, and each thing is said once, whatever else is wrong", async () => {
+    const advise = { ...policy, mode: "advise" };
+    const at = await open(await write({ good, bad1: bad, bad2: bad, fine: good }, { policy: advise }));
+    drive(at);
+    const advised = async () =>
+      (await at.decisions())
+        .filter(({ type }) => type === "advice")
+        .map(({ from }) => from ?? "")
+        .toSorted((a, b) => a.localeCompare(b));
+    await expect.poll(async () => new Set(await advised()), patience).toEqual(new Set(["bad1", "bad2"]));
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    expect(await advised()).toEqual(["bad1", "bad2"]);
+    expect((await at.engine("m", "bad1")).state).toBe("ready");
+    expect(await at.active("m")).toBe("good");
+  }, 120_000);
+
+  test("evidence goes on after a restart of the gateway", async () => {
+    const folder = await write({ good, other: good });
+    const first = await open(folder);
+    drive(first);
+    const have = async (at: Scene) =>
+      (await at.services.audit?.verdicts("m"))?.candidates.find(({ engine }) => engine === "other")
+        ?.verdicts[0]?.have ?? 0;
+    await expect.poll(() => have(first), patience).toBeGreaterThan(20);
+    state.done = true;
+    await client;
+    await first.stop();
+    const seen = await have(first);
+    expect(await have(await open(folder))).toBe(seen);
+  }, 120_000);
+
+  test("a switch while the model is idle makes it ready, and it goes idle again", async () => {
+    const settings = { idleUnloadSeconds: 0.5, shadow: { sampleRate: 0 } };
+    const at = await open(await write({ good, other: good }, settings));
+    const stateOf = async (id: string) => (await at.engine("m", id)).state;
+    await expect.poll(() => stateOf("good"), patience).toBe("unloaded");
+    await at.services.switching?.switch("m", "other", "r", "t");
+    expect(await stateOf("other")).toBe("ready");
+    await expect.poll(() => stateOf("other"), patience).toBe("unloaded");
+    // An engine that was pinned while the model was idle does not stay either.
+    await at.infer("m", { engine: "good" });
+    await expect.poll(() => stateOf("good"), patience).toBe("unloaded");
+  });
+});
