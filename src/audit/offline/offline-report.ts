@@ -3,7 +3,7 @@ import { lotteryGroups } from "../../building/lottery-groups.ts";
 import { buildShare } from "../../compare/statistics/build-share.ts";
 import type { TensorSpec } from "../../core/tensor.ts";
 import type { ModelConfig } from "../../models/manifest.ts";
-import { concludeReport, worst } from "../report/conclude.ts";
+import { concludeReport, toReportVerdict, worst } from "../report/conclude.ts";
 import { type EngineFacts, engineFacts } from "../report/engine-facts.ts";
 import { finite } from "../report/figures.ts";
 import { noTiming, seriesSha256, timingOfSeries } from "../report/latency.ts";
@@ -99,7 +99,7 @@ async function loadedEngine(
     hasDeadline: deadlineMs !== undefined,
     alpha: policy.alpha,
     rules: policy.rules,
-  });
+  }).map(toReportVerdict);
   verdicts.push(selfIdentity(selfChecks));
   if (gaveUp !== null) verdicts.push(loads(gaveUp));
   const base = isReference ? null : median(reference.seconds);

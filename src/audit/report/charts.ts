@@ -198,8 +198,11 @@ function draw(option: EChartsCoreOption): string {
   const chart = init(null, null, { renderer: "svg", ssr: true, width, height });
   try {
     chart.setOption(option);
-    // The size comes from the page, the proportions from viewBox.
-    return chart.renderToSVGString().replace(/<svg width="\d+" height="\d+"/, '<svg role="img"');
+    // The size comes from the page, the proportions from viewBox; what a script would look for is of no use.
+    return chart
+      .renderToSVGString()
+      .replace(/<svg width="\d+" height="\d+"/, '<svg role="img"')
+      .replaceAll(/ (?:ecmeta_\w+|pointer-events)="[^"]*"/g, "");
   } finally {
     chart.dispose();
   }

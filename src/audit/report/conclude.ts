@@ -1,3 +1,4 @@
+import type { Verdict } from "../rules/rule.ts";
 import type { Outcome, ReportEngine, ReportVerdict } from "./schema.ts";
 
 /** fail when one fails, inconclusive when one is open, else pass; inconclusive without any. */
@@ -14,6 +15,11 @@ export function concludeReport(engines: readonly ReportEngine[]): {
   const judged = engines.filter((engine) => engine.verdict !== null);
   const verdict = worst(judged.map((engine) => engine.verdict as Outcome));
   return { verdict, verdictReason: reasonOf(verdict, judged) };
+}
+
+/** A rule's verdict in the report's words: which requests it came from is the report's kind. */
+export function toReportVerdict({ source: _source, ...verdict }: Verdict): ReportVerdict {
+  return verdict;
 }
 
 function reasonOf(verdict: Outcome, judged: readonly ReportEngine[]): string {

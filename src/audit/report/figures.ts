@@ -1,5 +1,5 @@
 /** Words for figures, the same in every format of the report; "-" stands for what is not known. */
-export const unknown = "-";
+const unknown = "-";
 
 /** In the unit that suits it: `210 µs`, `3.20 ms`, `1.50 s`. */
 export function seconds(value: number | null): string {

@@ -9,7 +9,7 @@ import type { Auditor } from "../auditor.ts";
 import type { DivergenceWindow } from "../divergence-window.ts";
 import type { Evidence } from "../evidence.ts";
 import type { Feedback } from "../feedback.ts";
-import { concludeReport, worst } from "./conclude.ts";
+import { concludeReport, toReportVerdict, worst } from "./conclude.ts";
 import { engineFacts } from "./engine-facts.ts";
 import { finite } from "./figures.ts";
 import { noTiming, speedup, type Timing, timingOfHistogram } from "./latency.ts";
@@ -136,7 +136,7 @@ async function liveEngine(
     role: engine === model.active ? "active" : engine === base ? "reference" : "candidate",
     runtime: info === undefined ? null : `${info.runtime.name} ${info.runtime.version}`,
     verdict: worst(verdicts.map(({ verdict }) => verdict)),
-    verdicts: verdicts.map(({ source: _source, ...verdict }) => verdict),
+    verdicts: verdicts.map(toReportVerdict),
     error: engine.state === "failed" || engine.state === "quarantined" ? engine.reason : null,
     failures: evidence.counts.errors,
     residentBytes: engine.residentBytes() || null,
