@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { afterEach, describe, expect, it } from "vitest";
 import { createAuditor } from "../../src/audit/auditor.ts";
+import { createEvidenceKeeper } from "../../src/audit/evidence-keeper.ts";
 import { createFeedback } from "../../src/audit/feedback.ts";
 import { createLiveReport } from "../../src/audit/report/live-report.ts";
 import { timingOfSeries } from "../../src/audit/report/latency.ts";
@@ -16,7 +17,6 @@ import { createMetrics } from "../../src/metrics/metrics.ts";
 import type { Engine } from "../../src/models/engine.ts";
 import { createModels } from "../../src/models/models.ts";
 import { openRepository } from "../../src/models/repository.ts";
-import { input } from "../gateway/_gateway.ts";
 import { audited, scripted, scriptedScene } from "./_audit.ts";
 
 describe("a rendered report", () => {
@@ -166,7 +166,7 @@ describe("the live report", () => {
       repository: await openRepository(scene.repository),
       openPool: (_model, folder) =>
         openEngine(folder, families.hostCommand("scripted"), { clock: systemClock, log: silentLog }),
-      storedActive: async () => undefined,
+      recall: async () => undefined,
       memoryBudgetBytes: Infinity,
       onEvent: () => {},
       clock: systemClock,
@@ -174,6 +174,13 @@ describe("the live report", () => {
     });
     closing.push(() => models.close());
     await models.start();
+    const keeper = createEvidenceKeeper({
+      store: { read: async () => undefined, write: async () => {} },
+      keyPrefix: "",
+      seed: () => 1,
+      log: silentLog,
+    });
+    closing.push(() => keeper.close());
     const auditor = createAuditor({
       comparer: {
         compare: async (outputs, pairs, options) =>
@@ -184,7 +191,7 @@ describe("the live report", () => {
       metrics,
       deviceState: () => "ok",
       roleOf: (model, one) => (one === model.active ? "active" : "candidate"),
-      seed: () => 1,
+      keeper,
       clock: systemClock,
       log: silentLog,
     });
@@ -205,7 +212,9 @@ describe("the live report", () => {
     await b.load();
     const random = createRandom(3);
     for (let i = 0; i < 200; i += 1) {
-      const request = { inputs: [input([random.next(), random.next(), random.next(), random.next()])] };
+      const values = Float32Array.from([0, 0, 0, 0], () => random.next());
+      const data = new Uint8Array(values.buffer);
+      const request = { inputs: [{ name: "x", datatype: "FP32" as const, shape: [1, 4], data }] };
       const reply = await a.infer(request);
       auditor.answered({
         model,

@@ -13,7 +13,7 @@ export interface Picture {
 }
 
 /** Colours are variables of the page's style, so that pictures follow light and dark. */
-export const palette = 8;
+const palette = 8;
 export const colourOf = (index: number): string => `var(--series-${(index % palette) + 1})`;
 
 const width = 440;
