@@ -1,6 +1,7 @@
 import type { Clock } from "../core/clock.ts";
 import { HostLostError, type EngineInfo, type EngineResult } from "../core/engine.ts";
 import { GatewayError } from "../core/errors.ts";
+import type { LiveLoad } from "../core/live-load.ts";
 import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
@@ -80,13 +81,6 @@ export interface Inference {
   waiting(model: string): number;
   /** Live requests, so that shadow work can keep out of their way. */
   readonly load: LiveLoad;
-}
-
-export interface LiveLoad {
-  /** Requests being answered at this moment, over all models. */
-  readonly inFlight: number;
-  /** Requests begun since the gateway started; a change tells that one came in between. */
-  readonly begun: number;
 }
 
 export function createInference(options: InferenceOptions): Inference {

@@ -46,7 +46,7 @@ export const ruleNames = [
   "deviceHealth",
 ] as const;
 
-export const ruleSchema = z.strictObject({
+const ruleSchema = z.strictObject({
   rule: z.enum(ruleNames),
   /** Largest value that passes; each rule has its own unit and default (src/audit/rules). */
   threshold: z.number().optional(),
@@ -72,7 +72,7 @@ export const policySchema = z.strictObject({
   rules: z.array(ruleSchema).optional(),
 });
 
-export const shadowSchema = z.strictObject({
+const shadowSchema = z.strictObject({
   sampleRate: ratio.default(1),
   maxQueue: z.int().positive().default(64),
   maxUtilization: ratio.default(0.7),
@@ -162,7 +162,6 @@ export const engineSchema = z.strictObject({
 export type ModelConfig = z.output<typeof modelSchema>;
 export type EngineManifest = z.output<typeof engineSchema>;
 export type Policy = z.output<typeof policySchema>;
-export type ShadowConfig = z.output<typeof shadowSchema>;
 export type Tolerance = z.output<typeof toleranceSchema>;
 export type Task = z.output<typeof taskSchema>;
 export type RuleName = (typeof ruleNames)[number];

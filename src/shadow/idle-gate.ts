@@ -1,4 +1,4 @@
-import type { LiveLoad } from "../inference/inference.ts";
+import type { LiveLoad } from "../core/live-load.ts";
 
 /** Lets shadow work through only while no live request is being answered and the device is not busy. */
 export interface IdleGate {

@@ -1,8 +1,8 @@
 import type { Clock } from "../core/clock.ts";
 import { HostLostError, type Runner } from "../core/engine.ts";
+import type { LiveLoad } from "../core/live-load.ts";
 import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
-import type { LiveLoad, Served } from "../inference/inference.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import { BoundedQueue } from "./bounded-queue.ts";
@@ -10,6 +10,18 @@ import type { IdleGate } from "./idle-gate.ts";
 
 /** Why a served input was not shadowed; a metric label, so the set is closed. */
 export type DropReason = "sampled_out" | "queue_full" | "busy" | "comparer_full" | "stale";
+
+/** A request that was answered, as far as its shadow needs it. */
+export interface ShadowedRequest {
+  readonly id: string;
+  readonly model: Model;
+  readonly engine: Engine;
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+  /** Chosen by the client, so not shadowed. */
+  readonly pinned: boolean;
+  readonly traceParent: string | undefined;
+}
 
 /** One run of one engine on a served input. */
 export interface ShadowRun {
@@ -27,13 +39,13 @@ export interface ShadowRun {
 
 /** All runs on one served input, in the random order they ran in. */
 export interface ShadowResult {
-  readonly served: Served;
+  readonly served: ShadowedRequest;
   readonly runs: readonly ShadowRun[];
 }
 
 export interface Shadow {
   /** Takes a served request, or drops it; never waits. */
-  offer(served: Served): void;
+  offer(served: ShadowedRequest): void;
   /** Starts the shadow instances of a model's engines before they are needed. */
   prepare(model: Model): void;
   readonly length: number;
@@ -57,7 +69,7 @@ export function createShadow(options: {
   readonly log: Log;
 }): Shadow {
   const { gate, load, onResult, onPrepared, onDropped, random, clock, log } = options;
-  const queue = new BoundedQueue<{ served: Served; offeredSeconds: number }>();
+  const queue = new BoundedQueue<{ served: ShadowedRequest; offeredSeconds: number }>();
   const retryAt = new WeakMap<Engine, number>();
   let working: Promise<void> | undefined;
   const state = { closed: false };
@@ -77,7 +89,7 @@ export function createShadow(options: {
     }
   }
 
-  async function runOne(engine: Engine, served: Served): Promise<ShadowRun | undefined> {
+  async function runOne(engine: Engine, served: ShadowedRequest): Promise<ShadowRun | undefined> {
     const runner = await runnerOf(engine);
     if (!runner) return undefined;
     if (!(await gate.wait(served.model.config.shadow.maxUtilization, patienceSeconds))) return undefined;
@@ -107,7 +119,7 @@ export function createShadow(options: {
   }
 
   /** Whole when every engine that can run has run; a busy moment of the whole device ends the input's turn early. */
-  async function runAll(served: Served): Promise<{ runs: ShadowRun[]; whole: boolean }> {
+  async function runAll(served: ShadowedRequest): Promise<{ runs: ShadowRun[]; whole: boolean }> {
     const { active, candidates } = served.model;
     const engines = [active, ...candidates].filter((engine) => engine && !engine.quarantined) as Engine[];
     const runs: ShadowRun[] = [];

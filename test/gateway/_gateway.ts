@@ -153,7 +153,7 @@ export async function openScene(folder: string, settings: object = {}, log: Log 
   return scene;
 }
 
-export function input(x: readonly number[]): Tensor {
+function input(x: readonly number[]): Tensor {
   return { name: "x", datatype: "FP32", shape: [1, 4], data: new Uint8Array(Float32Array.from(x).buffer) };
 }
 
