@@ -92,7 +92,9 @@ class Context(ApplyHistoryBest):
 
     def _query_inside(self, target, workload):
         config = super()._query_inside(target, workload)
-        (self.missed if config is None else self.hit)[repr(workload)] = short(workload)
+        # TVM puts the default of a changed layout here too, as if somebody had found it.
+        fallen_back = config is None or config.is_fallback
+        (self.missed if fallen_back else self.hit)[repr(workload)] = short(workload)
         return config
 
 

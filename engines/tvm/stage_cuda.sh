@@ -27,5 +27,6 @@ mkdir -p "$scratch/site/scipy" && touch "$scratch/site/scipy/__init__.py" "$scra
 python3 "$here/stub_libraries.py" "$scratch/relay" libOpenCL.so.1 libopenblas.so.0 libdnnl.so.2 \
   libcudnn.so.8 libcublas.so.12 libcublasLt.so.12 libnvrtc.so.12
 find "$scratch/relay" -name '*.so*' -exec strip --strip-unneeded {} + 2>/dev/null || true
-tar -C "$scratch" -cf - relay site | nice xz -T2 -3 > "$stage/tvm-cuda.tar.xz"
+tar -C "$scratch" --exclude=tests --exclude=site/onnx/test --exclude=site/onnx/backend/test --exclude="*.cpp" -cf - relay site |
+  nice xz -T2 -6 > "$stage/tvm-cuda.tar.xz"
 ls -la "$stage"
