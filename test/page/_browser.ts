@@ -19,7 +19,8 @@ export interface Stage {
   hangUp(): Promise<void>;
   /** The same port again. */
   pickUp(): Promise<void>;
-  open(options?: BrowserContextOptions & { readonly path?: string }): Promise<View>;
+  /** @param options `events`: shown instead of the gateway's own, for what this machine does not have. */
+  open(options?: BrowserContextOptions & { readonly events?: string }): Promise<View>;
   end(): Promise<void>;
 }
 
@@ -71,7 +72,7 @@ export async function openStage(
     async pickUp() {
       server = await face(port);
     },
-    async open({ path = "/", ...context } = {}) {
+    async open({ events, ...context } = {}) {
       const page = await (await browser.newContext(context)).newPage();
       const problems: string[] = [];
       let bytes = 0;
@@ -88,7 +89,11 @@ export async function openStage(
       await page.addInitScript(
         "document.addEventListener('securitypolicyviolation', (event) => console.error('policy: ' + event.violatedDirective))",
       );
-      await page.goto(url + path);
+      if (events !== undefined)
+        await page.route("**/v1/events", (route) =>
+          route.fulfill({ contentType: "text/event-stream", body: events }),
+        );
+      await page.goto(url);
       return { page, problems, bytes: () => bytes };
     },
     async end() {

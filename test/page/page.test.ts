@@ -214,6 +214,29 @@ describe.skipIf(chromiumMissing !== undefined)(
       await closePage(view);
     });
 
+    test("shows GPUs that throttle, a canary's share and what no number would settle", async () => {
+      const { page } = await stage.open({ events: recorded });
+      await shown(page);
+      const gpu = page.getByRole("row", { name: /^0 NVIDIA H200/ });
+      expect((await gpu.getByRole("cell").allTextContents()).slice(0, 7)).toEqual([
+        "87.5 %",
+        "12.0 GB of 150.8 GB",
+        "412 W",
+        "71 °C",
+        "sm 1,980 MHz",
+        "limit 700 W",
+        "sw_thermal",
+      ]);
+      await page.getByText("say more of this machine than of the engines").waitFor();
+      await page.locator("#candidates").getByText("canary, 5 % of requests").waitFor();
+      await page.locator("#verdicts").getByText("cannot be settled at this value").waitFor();
+      await page
+        .locator("#divergence")
+        .getByText(/Bit-equal/)
+        .waitFor();
+      await page.context().close();
+    });
+
     test("says when the connection is lost, and catches up when it is back", async () => {
       const { page } = await stage.open();
       await shown(page);
@@ -281,6 +304,55 @@ describe.skipIf(chromiumMissing !== undefined)("with keys", () => {
     await page.context().close();
   });
 });
+
+/** One second of a gateway on a GPU machine. */
+const recorded = (() => {
+  const engine = {
+    state: "ready",
+    reason: null,
+    compiler: "tensorrt",
+    precision: "fp16",
+    artifactSha256: "",
+  };
+  const equal = { output: "scores", metric: "max_abs", p50: 0, p99: 0, worst: 0 };
+  const event = (type: string, data: object): string => `event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
+  const rule = { rule: "flipRatio", verdict: "inconclusive", value: 0.001, threshold: 0.001, lower: 0 };
+  const evidence = { upper: 0.01, have: 50, need: null, alpha: 0.01, unit: "blocks", source: "comparison" };
+  const verdicts = [{ ...rule, ...evidence, scope: "whole", reason: "no number of samples would settle it" }];
+  return (
+    event("verdict", { model: "signs", candidates: [{ engine: "trt-2", state: "canary", verdicts }] }) +
+    event("metrics", {
+      time: "2026-01-01T00:00:00.000Z",
+      lastDecision: 0,
+      models: [
+        {
+          ...{
+            model: "signs",
+            active: "trt-1",
+            reference: null,
+            state: "ready",
+            reason: null,
+            deadlineMs: null,
+          },
+          ...{ policy: "automatic", limits: [], queueLength: 0, requests: { succeeded: 1, failed: 0 } },
+          engines: [
+            { ...engine, id: "trt-1", role: "active", share: 0.95 },
+            { ...engine, id: "trt-2", role: "candidate", share: 0.05, divergence: [equal] },
+          ],
+        },
+      ],
+      devices: [
+        {
+          ...{ device: "0", uuid: "GPU-1", name: "NVIDIA H200", driver: "570.1", powerMode: "limit 700 W" },
+          ...{ utilizationRatio: 0.875, memoryUsedBytes: 12e9, memoryTotalBytes: 150.8e9, powerWatts: 412 },
+          ...{ temperatureCelsius: 71, clocksHertz: { sm: 1.98e9 }, throttled: true },
+          throttleReasons: { sw_thermal: true, idle: false },
+        },
+      ],
+      board: { cpuThrottledRatio: 0.5, starved: true },
+    })
+  );
+})();
 
 async function tabTo(page: Page, selector: string): Promise<void> {
   for (let steps = 0; steps < 40; steps++) {

@@ -129,12 +129,7 @@ function renderModels(models) {
       make(
         "li",
         {},
-        make(
-          "a",
-          { href: `#${encodeURIComponent(model)}` },
-          make("span", { class: "name", text: model }),
-          make("small"),
-        ),
+        make("a", { href: `#${model}` }, make("span", { class: "name", text: model }), make("small")),
       ),
     (li, model) => {
       const { tone } = healthOf(
@@ -151,7 +146,7 @@ function renderModels(models) {
 
 /** The model that the address names, else the first. */
 function chosen() {
-  return state.model(decodeURIComponent(location.hash.slice(1))) ?? state.metrics?.models[0];
+  return state.model(location.hash.slice(1)) ?? state.metrics?.models[0];
 }
 
 /** @param {(model: Model) => void} act */

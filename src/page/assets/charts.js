@@ -68,15 +68,16 @@ function latencyPicture(model, points) {
   };
 }
 
-/** @param {Model} model @param {readonly Point[]} points @param {string} chosen `output/metric` @returns {Picture} */
+/** @param {Model} model @param {readonly Point[]} points @param {string} chosen `metric/output` @returns {Picture} */
 function divergencePicture(model, points, chosen) {
   const engines = model.engines.flatMap(({ id, divergence }, at) => (divergence?.length ? [{ id, at }] : []));
-  const [output, metric] = chosen.split("/");
+  const [metric = "", ...rest] = chosen.split("/");
+  const output = rest.join("/");
   const limits = model.limits.find((each) => each.output === output);
   const limit = {
     max_abs: limits?.abs,
     cosine: limits?.cosine === undefined ? undefined : 1 - limits.cosine,
-  }[metric ?? ""];
+  }[metric];
   return {
     series: engines.map(({ id, at }) => ({ label: id, color: colorOf(at), width: 1.75 })),
     columns: engines.map(({ id }) => points.map(({ divergence }) => divergence[id]?.[chosen] ?? null)),
@@ -100,7 +101,7 @@ function metricsOf(model) {
   const keys = new Map();
   for (const { divergence = [] } of model.engines)
     for (const { output, metric } of divergence)
-      keys.set(`${output}/${metric}`, `${output}: ${metricWords[metric] ?? metric}`);
+      keys.set(`${metric}/${output}`, `${output}: ${metricWords[metric] ?? metric}`);
   return [...keys].map(([value, text]) => ({ value, text }));
 }
 

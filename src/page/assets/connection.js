@@ -32,8 +32,8 @@ export function createConnection({ onEvent, onStatus, onRefused }) {
         onEvent(kind, JSON.parse(event.data));
       });
     mine.addEventListener("error", () => {
-      onStatus("lost");
-      if (mine.readyState === EventSource.CLOSED && mine === source) void explain(mine);
+      if (mine.readyState !== EventSource.CLOSED) onStatus("lost");
+      else if (mine === source) void explain(mine);
     });
   }
 
@@ -55,7 +55,9 @@ export function createConnection({ onEvent, onStatus, onRefused }) {
     } finally {
       stop.abort();
     }
-    if (failed === source) retry = setTimeout(open, retryMs);
+    if (failed !== source) return;
+    onStatus("lost");
+    retry = setTimeout(open, retryMs);
   }
 
   function close() {

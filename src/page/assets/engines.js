@@ -8,6 +8,7 @@ import { bytes, decimalsFor, milliseconds, percent, time, times } from "./format
 
 /** How the runs of a row were made. */
 const measured = { active: "live", control: "control", shadow: "shadow" };
+const longReason = 100;
 const columns = ["50", "90", "99", "99.9", "100"];
 
 /** One row an engine, and for the active one a second: its control runs, which the candidates are compared with. */
@@ -88,6 +89,12 @@ export function createEngines({ onSwitch }) {
     write(part(".role span"), first ? engine.role : "");
     attribute(part(".role"), "data-role", first ? engine.role : undefined);
     write(part(".role small"), first ? stateOf(engine) : "");
+    // A long reason scrolls in its place, for the keyboard too.
+    attribute(
+      part(".role small"),
+      "tabindex",
+      first && (engine.reason?.length ?? 0) > longReason ? "0" : undefined,
+    );
     attribute(part(".role small"), "data-tone", first ? toneOf(engine.state) : undefined);
     write(part(".measured small"), summary ? `${summary.count.toLocaleString("en")} runs` : "no runs");
     for (const p of columns)

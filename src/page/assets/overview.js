@@ -1,6 +1,6 @@
 import { attribute, byId, figures, inside, keep, make, write } from "./dom.js";
 import { controlOf, ratio } from "./engines.js";
-import { ago, by, clock, plural, rules, time, times, whole } from "./format.js";
+import { ago, by, clock, percent, plural, rules, time, times, whole } from "./format.js";
 
 /**
  * @import { Decision, Engine, Model, Verdict } from "./types.js"
@@ -73,6 +73,7 @@ function renderFigures(model, rates, since) {
     ["requests", rates ? `${rates.perSecond.toFixed(1)}/s` : "–"],
     ["failed (10 s)", whole(failed), failed > 0 ? "warn" : undefined],
     ["waiting", whole(model.queueLength)],
+    ["policy", model.policy],
     ...(since ? [/** @type {const} */ (["serves since", clock(since.time)])] : []),
   ]);
 }
@@ -116,10 +117,9 @@ function renderCandidates(model, verdicts) {
 }
 
 /** @param {Engine} engine @param {string | undefined} judged */
-function stateOf(engine, judged) {
-  return engine.state === "ready"
-    ? (judged ?? engine.role)
-    : [engine.state, engine.reason].filter(Boolean).join(": ");
+function stateOf({ state, reason, role, share }, judged) {
+  if (state !== "ready") return [state, reason].filter(Boolean).join(": ");
+  return [judged ?? role, share ? `${percent(share)} of requests` : ""].filter(Boolean).join(", ");
 }
 
 /** @param {Engine} engine @param {number | undefined} slower */
@@ -168,7 +168,10 @@ function renderDecision(decision) {
           "p",
           { class: "when" },
           make("time", { datetime: at }),
-          make("span", ` · by ${by(trigger, actor)} · no. ${seq} `),
+          make(
+            "span",
+            ` · ${type === "advice" ? "nothing was changed · " : ""}by ${by(trigger, actor)} · no. ${seq} `,
+          ),
           make("code", hash.slice(0, 8)),
         ),
       ),

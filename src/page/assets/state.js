@@ -99,7 +99,7 @@ function pointOf({ engines, requests }, time) {
     if (!engine.divergence?.length) continue;
     divergence[engine.id] = Object.fromEntries(
       engine.divergence.map(({ output, metric, p99 }) => [
-        `${output}/${metric}`,
+        `${metric}/${output}`,
         metric === "cosine" ? 1 - p99 : p99,
       ]),
     );

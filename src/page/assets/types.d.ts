@@ -123,7 +123,7 @@ export interface Point {
   readonly time: number;
   /** By series, `engine/role`: percentile to seconds. */
   readonly latency: Readonly<Record<string, Readonly<Record<string, number>>>>;
-  /** By engine, then `output/metric`: the p99 of the window. */
+  /** By engine, then `metric/output`: the p99 of the window. */
   readonly divergence: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly succeeded: number;
   readonly failed: number;
