@@ -71,7 +71,9 @@ function importsOf(file: string): Import[] {
 function layerOf(path: string): number {
   const [, place = ""] = path.split("/");
   const layer = layers.findIndex((places) => places.includes(place));
-  expect(layer, `${path} is in no layer; add it to test/layers.test.ts and to docs`).toBeGreaterThanOrEqual(0);
+  expect(layer, `${path} is in no layer; add it to test/layers.test.ts and to docs`).toBeGreaterThanOrEqual(
+    0,
+  );
   return layer;
 }
 

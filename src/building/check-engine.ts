@@ -96,11 +96,7 @@ interface Pair {
 }
 
 /** Counts and maxima over the samples. */
-function summarise(
-  reference: string,
-  inputs: InputKind,
-  differences: readonly Difference[],
-): EngineCheck {
+function summarise(reference: string, inputs: InputKind, differences: readonly Difference[]): EngineCheck {
   const count = (test: (difference: Difference) => boolean): number => differences.filter(test).length;
   const maxima = differences.flatMap(({ outputs }) => outputs.map(({ abs }) => abs.max));
   return {

@@ -53,12 +53,7 @@ beforeAll(async () => {
   );
   await writeModel(folder, "better", { good, fast: { sleepMicroseconds: 200 } }, settings("pairedSlowdown"));
   // It answers the same input in two ways: no reference is needed to see that.
-  await writeModel(
-    folder,
-    "unsure",
-    { good, moody: { ...good, fault: "unsure" } },
-    settings("flipRatio"),
-  );
+  await writeModel(folder, "unsure", { good, moody: { ...good, fault: "unsure" } }, settings("flipRatio"));
   scene = await openScene(folder);
   const names = [...faults.keys()].map((place) => `m${place}`);
   clients = Promise.all(
