@@ -51,9 +51,10 @@ function ask(python, code) {
     execFile(
       python,
       ["-c", code],
-      { env, cwd: join(here, ".runtime"), timeout: 18_000 },
+      { env, cwd: join(here, ".runtime"), timeout: 55_000 },
       (error, stdout, stderr) => {
         if (!error) resolve({ text: stdout });
+        else if (error.killed) resolve({ error: "no answer within 55 s; the machine is busy, try again" });
         else resolve({ error: stderr.trim().split("\n").at(-1) || error.message });
       },
     );

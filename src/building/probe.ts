@@ -30,8 +30,8 @@ const answerSchema = z.looseObject({
   ),
 });
 
-/** engines/README.md gives a probe 20 s. */
-const limitMs = 20_000;
+/** engines/README.md gives a probe 60 s. */
+const limitMs = 60_000;
 
 /** Runs every family's probe, all at once; a probe that fails costs only its own compilers. */
 export async function probeCompilers(
