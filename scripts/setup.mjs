@@ -67,7 +67,14 @@ async function build() {
   // Built beside and swapped in whole: hosts that start meanwhile find the old build or the new one.
   const fresh = join(root, `dist.new-${process.pid}`);
   await run(
-    [process.execPath, join(root, "node_modules/typescript/bin/tsc"), "-p", "tsconfig.build.json", "--outDir", fresh],
+    [
+      process.execPath,
+      join(root, "node_modules/typescript/bin/tsc"),
+      "-p",
+      "tsconfig.build.json",
+      "--outDir",
+      fresh,
+    ],
     { label: "tsc", remedy: "the errors above are in the sources" },
   );
   writeFileSync(join(fresh, ".crosscheck-build"), digest);

@@ -30,13 +30,17 @@ async function buildDemo() {
   const demo = JSON.parse(readFileSync(join(root, "scripts/demo-engines.json"), "utf8"));
   const missing = demo.engines.filter((engine) => !isBuilt(demo.model, engine.id));
   if (missing.length === 0) return;
-  say(`building ${missing.length} demo engine(s) of ${demo.model}: ${missing.map(({ id }) => id).join(", ")}`);
+  say(
+    `building ${missing.length} demo engine(s) of ${demo.model}: ${missing.map(({ id }) => id).join(", ")}`,
+  );
   const families = groupByFamily(missing);
   // Families are set up side by side (they wait for downloads); builds come one after another, as they measure.
   let turn = Promise.resolve();
   const results = await Promise.all(
     [...families].map(async ([family, engines]) => {
-      const compilers = [...new Set(engines.filter((engine) => engine.setup !== false).map(({ compiler }) => compiler))];
+      const compilers = [
+        ...new Set(engines.filter((engine) => engine.setup !== false).map(({ compiler }) => compiler)),
+      ];
       const ready = compilers.length === 0 || (await setUpFamily(family, compilers));
       const mine = turn.then(async () => {
         const failed = [];
@@ -52,14 +56,15 @@ async function buildDemo() {
   );
   const failed = results.flat();
   if (failed.length > 0)
-    say(`not built: ${failed.join(", ")}; the lines above say why, "npx crosscheck doctor" what to do. Serving the others.`);
+    say(
+      `not built: ${failed.join(", ")}; the lines above say why, "npx crosscheck doctor" what to do. Serving the others.`,
+    );
 }
 
 async function setUpFamily(family, compilers) {
-  const code = await runQuietly(
-    [process.execPath, join(root, "bin/crosscheck.mjs"), "setup", ...compilers],
-    { label: family },
-  );
+  const code = await runQuietly([process.execPath, join(root, "bin/crosscheck.mjs"), "setup", ...compilers], {
+    label: family,
+  });
   if (code !== 0) say(`${family}: set-up failed, so these compilers are left out: ${compilers.join(", ")}`);
   return code === 0;
 }
