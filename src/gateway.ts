@@ -152,7 +152,7 @@ export async function createGateway(options: {
       tracing?.served({ ...served, engine: engine.id });
       feedback.predicted(model, served.id, engine, served.outputs);
       if (served.pinned) return;
-      auditor.answered({ ...served, seconds: answeredSeconds - receivedSeconds });
+      auditor.answered({ model, engine, seconds: answeredSeconds - receivedSeconds });
       if (served.canary) controller.canaryServed(model, engine);
       recorder.record(model, served.id, served.inputs);
       shadow.offer(served);

@@ -86,7 +86,7 @@ export function createServices(parts: {
           deadlineSeconds: deadlineMs === undefined ? undefined : deadlineMs / 1000,
           exemplar: exemplarOf(record),
         });
-        statistics.answered({ ...record, ok: record.status < 400 });
+        statistics.answered(record);
       },
     },
     models: {

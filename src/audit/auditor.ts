@@ -27,10 +27,8 @@ export interface AuditedRun {
 export interface AuditedAnswer {
   readonly model: Model;
   readonly engine: Engine;
-  readonly outputs: readonly Tensor[];
   /** Receipt to answer. */
   readonly seconds: number;
-  readonly engineSeconds: number;
 }
 
 interface AuditedReply {
@@ -88,9 +86,10 @@ export function createAuditor(options: {
   /** Steady, or the first run after a pause; remembers this run. */
   function phaseOf(engine: Engine, where: "live" | "shadow"): "steady" | "afterIdle" {
     const now = clock.seconds();
-    const last = lastRunSeconds.get(engine) ?? { live: -Infinity, shadow: -Infinity };
+    let last = lastRunSeconds.get(engine);
+    if (!last) lastRunSeconds.set(engine, (last = { live: -Infinity, shadow: -Infinity }));
     const phase = now - last[where] < idleSeconds ? "steady" : "afterIdle";
-    lastRunSeconds.set(engine, { ...last, [where]: now });
+    last[where] = now;
     return phase;
   }
 

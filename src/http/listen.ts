@@ -119,13 +119,15 @@ const requestTimeoutMs = 120_000;
 const keepAliveMs = 75_000;
 /** On closing: how long an idle connection may still send one more request. */
 const lastRequestsMs = 500;
+/** A body that comes with its head is taken as it lies; above node's 16 KiB every one would stop and start its socket. */
+const readAheadBytes = 256 * 1024;
 
 function createNodeServer(tls: ListenConfig["tls"]): Server {
   // Node would refuse a request without Host with an empty reply; ours says what is wrong.
-  if (!tls) return createServer({ requireHostHeader: false });
+  if (!tls) return createServer({ requireHostHeader: false, highWaterMark: readAheadBytes });
   const pem = { cert: readPem(tls.cert, "tls.cert"), key: readPem(tls.key, "tls.key") };
   try {
-    return createTlsServer({ requireHostHeader: false, ...pem });
+    return createTlsServer({ requireHostHeader: false, highWaterMark: readAheadBytes, ...pem });
   } catch (error) {
     const reason = error instanceof Error ? error.message : "unknown reason";
     throw new GatewayError(

@@ -175,8 +175,13 @@ export function createInference(options: InferenceOptions): Inference {
           ? active
           : await untilAborted(choose(model, request.pinnedEngine), signal));
       const { engine, result } = await run(model, chosen, request, signal);
+      // Written out, not spread: it is made for every request.
       return {
-        ...result,
+        outputs: result.outputs,
+        engineSeconds: result.engineSeconds,
+        deviceSeconds: result.deviceSeconds,
+        hostSeconds: result.hostSeconds,
+        instance: result.instance,
         queueSeconds: result.queueSeconds + admissionSeconds,
         id: request.id,
         model,

@@ -44,7 +44,8 @@ export class Statistics {
    */
   answered(record: {
     readonly model: string;
-    readonly ok: boolean;
+    /** Of the reply; 400 and above is a failure. */
+    readonly status: number;
     readonly answeredAtMs: number;
     readonly seconds: number;
     readonly queueSeconds: number;
@@ -53,7 +54,7 @@ export class Statistics {
     readonly encodeSeconds: number;
   }): void {
     const sums = this.#of(record.model);
-    if (!record.ok) return sums.fail.add(record.seconds);
+    if (record.status >= 400) return sums.fail.add(record.seconds);
     sums.lastInferenceMs = record.answeredAtMs;
     sums.success.add(record.seconds);
     sums.queue.add(record.queueSeconds);

@@ -216,13 +216,7 @@ describe("the live report", () => {
       const data = new Uint8Array(values.buffer);
       const request = { inputs: [{ name: "x", datatype: "FP32" as const, shape: [1, 4], data }] };
       const reply = await a.infer(request);
-      auditor.answered({
-        model,
-        engine: a,
-        outputs: reply.outputs,
-        seconds: 0.001,
-        engineSeconds: reply.engineSeconds,
-      });
+      auditor.answered({ model, engine: a, seconds: 0.001 });
       const runs = [];
       for (const one of i % 2 === 0 ? [a, b] : [b, a]) {
         const { outputs, engineSeconds } = await one.infer(request);
