@@ -252,9 +252,9 @@ export function blockMedians(seconds: readonly number[]): number[] {
 }
 
 /** Fisher and Yates. */
-export function shuffle(order: number[], random: Random): void {
+export function shuffle(order: unknown[], random: Random): void {
   for (let i = order.length - 1; i > 0; i -= 1) {
     const j = Math.floor(random.next() * (i + 1));
-    [order[i], order[j]] = [order[j] as number, order[i] as number];
+    [order[i], order[j]] = [order[j], order[i]];
   }
 }

@@ -241,10 +241,12 @@ function noteDifference(
 }
 
 async function runSelfChecks(records: readonly EngineRecord[], options: MeasureOptions): Promise<void> {
-  const { families, clock, log, onProgress, compare, signal } = options;
+  const { families, clock, log, random, onProgress, compare, signal } = options;
   for (const record of records) {
     signal?.throwIfAborted();
     const { engine, pool, remembered } = record;
+    // In a random order: a fault that comes in a rhythm would strike the same inputs again in the same order.
+    shuffle(remembered, random);
     onProgress({ phase: `asking ${engine.id} again, here and in another process` });
     const other = openEngine(engine, families.hostCommand(engine.manifest.compiler.name), { clock, log });
     try {

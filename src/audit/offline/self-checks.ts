@@ -21,8 +21,7 @@ export async function checkAgain(
 ): Promise<SelfCheck> {
   let bitEqual = 0;
   let disagreements = 0;
-  // Backwards: an engine whose fault comes in a rhythm would say the same again in the same order.
-  for (const { tensors, outputs } of remembered.toReversed()) {
+  for (const { tensors, outputs } of remembered) {
     const again = await runner.infer({ inputs: tensors }).catch(() => undefined);
     const difference = again && compareOutputs(outputs, again.outputs, options);
     if (difference?.result === "bit_equal") bitEqual += 1;
