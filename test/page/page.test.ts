@@ -1,16 +1,15 @@
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import axe from "axe-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Locator, Page } from "playwright-core";
 import { postJson } from "../http/_stub.ts";
 import { chromiumMissing, openStage, shown, type Stage, type View } from "./_browser.ts";
 
-const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const hostile = `<img src=x onerror="document.title='owned'">`;
 
 let stage: Stage;
@@ -186,7 +185,7 @@ describe.skipIf(chromiumMissing !== undefined)(
       const { page } = await stage.open({ viewport: { width, height: 800 }, colorScheme, bypassCSP: true });
       await shown(page);
       await page.locator("#verdicts table").first().waitFor();
-      await page.evaluate(axeSource);
+      await page.evaluate(axe.source);
       expect(await violations(page)).toEqual([]);
       await page.locator("#switch").click();
       expect(await violations(page)).toEqual([]);

@@ -42,21 +42,27 @@ export function createCharts() {
   };
 }
 
+const latencyRoles = [
+  { role: "active", words: "live", width: 2.25 },
+  { role: "control", words: "control", width: 1.5, dash: [5, 4] },
+  { role: "shadow", words: "shadow", width: 1.5 },
+];
+
 /** @param {Model} model @param {readonly Point[]} points @returns {Picture} */
 function latencyPicture(model, points) {
   const chosen = inside(byId("percentile"), "input:checked");
   const percentile = chosen instanceof HTMLInputElement ? chosen.value : "99";
-  /** @type {(Series & { key: string })[]} */
-  const series = [];
-  for (const [at, { id, latency = {} }] of model.engines.entries()) {
-    const color = colorOf(at);
-    if (latency.active && id === model.active)
-      series.push({ key: `${id}/active`, label: `${id}, live`, color, width: 2.25 });
-    if (latency.control && id === model.active)
-      series.push({ key: `${id}/control`, label: `${id}, control`, color, width: 1.5, dash: [5, 4] });
-    if (latency.shadow && id !== model.active)
-      series.push({ key: `${id}/shadow`, label: `${id}, shadow`, color, width: 1.5 });
-  }
+  const seen = new Set(points.flatMap(({ latency }) => Object.keys(latency)));
+  const series = model.engines.flatMap(({ id }, at) =>
+    latencyRoles
+      .map(({ role, words, ...style }) => ({
+        key: `${id}/${role}`,
+        label: `${id}, ${words}`,
+        color: colorOf(at),
+        ...style,
+      }))
+      .filter(({ key }) => seen.has(key)),
+  );
   const deadline = model.deadlineMs === null ? undefined : model.deadlineMs / 1000;
   return {
     series,
@@ -194,9 +200,10 @@ function renderLegend(legend, { series, columns, format }) {
         ),
         make("td", { class: "number" }),
       ),
-    (row, { value, color, dash }) => {
+    (row, { value, color, dash, width }) => {
       const key = inside(row, ".key");
       key.style.borderTopColor = color;
+      key.style.borderTopWidth = `${width > 2 ? 3 : 2}px`;
       key.style.borderTopStyle = dash ? "dashed" : "solid";
       write(inside(row, "td"), value === null || value === undefined ? "–" : format(value));
     },

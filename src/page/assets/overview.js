@@ -109,7 +109,10 @@ function renderCandidates(model, verdicts) {
       const tally = tallyOf(judged?.verdicts ?? []);
       attribute(inside(li, ".swatch"), "data-series", String(at % 8));
       write(inside(li, ".state"), stateOf(engine, judged?.state));
-      write(inside(li, ".against"), against(engine, ratio(engine.latency?.shadow, control)));
+      write(
+        inside(li, ".against"),
+        against(engine, ratio(engine.latency?.shadow, control), engine.id === model.reference),
+      );
       write(inside(li, ".tally"), tally.words);
       attribute(inside(li, ".tally"), "data-tone", tally.tone);
     },
@@ -122,14 +125,14 @@ function stateOf({ state, reason, role, share }, judged) {
   return [judged ?? role, share ? `${percent(share)} of requests` : ""].filter(Boolean).join(", ");
 }
 
-/** @param {Engine} engine @param {number | undefined} slower */
-function against({ counts }, slower) {
-  const compared =
-    !counts || counts.comparisons === 0
-      ? "nothing compared yet"
-      : `${counts.flips === 0 ? "no" : whole(counts.flips)} ${counts.flips === 1 ? "flip" : "flips"} in ${whole(counts.comparisons)}` +
-        (counts.bitEqual === counts.comparisons ? ", bit-equal" : "");
-  return `p99 ${times(slower)} control's · ${compared}`;
+/** @param {Engine} engine @param {number | undefined} slower @param {boolean} isReference */
+function against({ counts }, slower, isReference) {
+  const latency = `p99 ${times(slower)} control's`;
+  if (isReference) return `${latency} · the reference of the others`;
+  if (!counts || counts.comparisons === 0) return `${latency} · nothing compared yet`;
+  const flips = counts.flips === 0 ? "no flips" : plural(counts.flips, "flip");
+  const equal = counts.bitEqual === counts.comparisons ? ", bit-equal" : "";
+  return `${latency} · ${flips} in ${whole(counts.comparisons)}${equal}`;
 }
 
 /** @param {readonly Verdict[]} verdicts */

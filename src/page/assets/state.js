@@ -88,14 +88,21 @@ export function createState() {
 }
 
 /** @param {Model} model @param {number} time @returns {Point} */
-function pointOf({ engines, requests }, time) {
+function pointOf({ engines, requests, active }, time) {
   /** @type {Record<string, Readonly<Record<string, number>>>} */
   const latency = {};
   /** @type {Record<string, Record<string, number>>} */
   const divergence = {};
   for (const engine of engines) {
-    for (const [role, summary] of Object.entries(engine.latency ?? {}))
-      latency[`${engine.id}/${role}`] = summary.percentiles;
+    for (const [role, summary] of Object.entries(engine.latency ?? {})) {
+      // The window of a role that a switch has ended would go on for 5 minutes; its line ends with it.
+      const runs = {
+        active: (engine.share ?? 0) > 0,
+        control: engine.id === active,
+        shadow: engine.id !== active,
+      };
+      if (runs[role]) latency[`${engine.id}/${role}`] = summary.percentiles;
+    }
     if (!engine.divergence?.length) continue;
     divergence[engine.id] = Object.fromEntries(
       engine.divergence.map(({ output, metric, p99 }) => [
