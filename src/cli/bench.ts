@@ -4,6 +4,7 @@ import { Pool } from "undici";
 import { GatewayError } from "../core/errors.ts";
 import { type Datatype, isDatatype, type Tensor } from "../core/tensor.ts";
 import { generatedInput } from "../models/warm-up.ts";
+import { httpUrl } from "./url.ts";
 
 interface Options {
   readonly model: string;
@@ -17,7 +18,8 @@ interface Options {
 
 export function registerBench(program: Command): void {
   program
-    .command("bench <url>")
+    .command("bench")
+    .argument("<url>", "of the gateway, such as http://127.0.0.1:8000", httpUrl)
     .description("load a model of a gateway (or of any V2 server) and print latency percentiles")
     .requiredOption("--model <name>", "the model")
     .option(
@@ -45,16 +47,16 @@ interface Result {
   readonly errors: ReadonlyMap<string, number>;
 }
 
-async function bench(url: string, options: Options): Promise<void> {
+async function bench(url: string, options: Options, command: Command): Promise<void> {
   if (options.rate !== undefined && options.concurrency !== undefined)
-    throw new GatewayError("invalid", "give --rate (open loop) or --concurrency (closed loop), not both");
-  const origin = new URL(url).origin;
+    command.error("error: give --rate (open loop) or --concurrency (closed loop), not both");
+  const { origin } = new URL(url);
   const pool = new Pool(origin, {
     connections: options.rate === undefined ? (options.concurrency ?? 1) : 256,
     pipelining: 1,
   });
   try {
-    const request = await prepare(pool, options);
+    const request = await prepare(pool, origin, options);
     await request(); // a connection, and a model that loads on demand
     const result =
       options.rate === undefined
@@ -68,11 +70,19 @@ async function bench(url: string, options: Options): Promise<void> {
 }
 
 /** One request as a function; the body is made once. */
-async function prepare(pool: Pool, options: Options): Promise<() => Promise<void>> {
+async function prepare(pool: Pool, origin: string, options: Options): Promise<() => Promise<void>> {
   const path = `/v2/models/${encodeURIComponent(options.model)}`;
   const key = process.env["CROSSCHECK_API_KEY"];
   const authorization = key === undefined ? {} : { authorization: `Bearer ${key}` };
-  const described = await pool.request({ method: "GET", path, headers: authorization });
+  const described = await pool
+    .request({ method: "GET", path, headers: authorization })
+    .catch((cause: Error) => {
+      throw new GatewayError(
+        "unavailable",
+        `no server answers at ${origin} (${cause.message}); start one with crosscheck serve, or name another`,
+        { cause },
+      );
+    });
   const metadata = (await described.body.json()) as {
     error?: string;
     inputs?: { name: string; datatype: string; shape: number[] }[];

@@ -1,7 +1,6 @@
 import { join, resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { readFamilies } from "../building/families.ts";
-import { GatewayError } from "../core/errors.ts";
 import { silentLog } from "../core/log.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { parseYamlFile } from "../core/yaml-file.ts";
@@ -31,7 +30,10 @@ export function registerHostCheck(program: Command): void {
     .action(hostCheck);
 }
 
-async function hostCheck(words: string[], { engine: folder, timeout, json }: HostCheckFlags): Promise<void> {
+async function hostCheck(words: string[], flags: HostCheckFlags, self: Command): Promise<void> {
+  const { engine: folder, timeout, json } = flags;
+  if (folder === undefined && words.length === 0)
+    self.error("error: name a host program, or an engine with --engine");
   const { command, ...options } = await prepare(words, folder);
   const report = await runConformance(command, { ...options, log: silentLog, timeoutSeconds: timeout });
   process.stdout.write(json ? `${JSON.stringify(report, null, 2)}\n` : text(report));
@@ -54,11 +56,7 @@ async function prepare(words: readonly string[], folder: string | undefined): Pr
     },
     threads: 1,
   };
-  if (folder === undefined) {
-    if (words.length === 0)
-      throw new GatewayError("invalid", "name a host program, or an engine with --engine");
-    return own;
-  }
+  if (folder === undefined) return own;
   const directory = resolve(folder);
   const manifest = await parseYamlFile(join(directory, "engine.yaml"), engineSchema);
   const { artifact, compiler, threads } = manifest;

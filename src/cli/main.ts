@@ -1,4 +1,4 @@
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { GatewayError } from "../core/errors.ts";
 import { registerAudit } from "./audit.ts";
 import { registerBench } from "./bench.ts";
@@ -33,6 +33,8 @@ export async function main(args: readonly string[]): Promise<void> {
   try {
     await program.parseAsync(args, { from: "user" });
   } catch (error) {
+    // Found in a variable, not among the arguments, so nobody has said it yet.
+    if (error instanceof InvalidArgumentError) process.stderr.write(`error: ${error.message}\n`);
     if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
     else {
       process.stderr.write(`crosscheck: ${error instanceof Error ? error.message : String(error)}\n`);

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { GatewayError } from "../core/errors.ts";
+import { httpUrl } from "./url.ts";
 
 interface Target {
   readonly url: string;
@@ -25,6 +26,7 @@ export function registerRemote(program: Command): void {
       .option(
         "--url <url>",
         "the gateway; CROSSCHECK_URL",
+        httpUrl,
         process.env["CROSSCHECK_URL"] ?? "http://127.0.0.1:8000",
       )
       .option("--json", "print the answer as JSON")
@@ -117,7 +119,7 @@ async function change(options: Options, path: string, body: object): Promise<voi
 }
 
 function targetOf({ url }: Options): Target {
-  return { url: url.replace(/\/+$/, ""), key: process.env["CROSSCHECK_API_KEY"] };
+  return { url: httpUrl(url), key: process.env["CROSSCHECK_API_KEY"] };
 }
 
 /** @throws GatewayError with the gateway's own message, or with how to reach it. */

@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { readFamilies } from "../building/families.ts";
 import { loadConfig } from "../config.ts";
 import { packageRoot } from "../core/package-root.ts";
@@ -18,7 +18,7 @@ export function registerServe(program: Command): void {
     .option("--config <file>", "settings (crosscheck.yaml); CROSSCHECK_CONFIG")
     .option("--repository <folder>", "model repository; default ./models")
     .option("--host <address>", "address to listen on; default 127.0.0.1")
-    .option("--port <number>", "port to listen on, 0 for any; default 8000")
+    .option("--port <number>", "port to listen on, 0 for any; default 8000", port)
     .addHelpText(
       "after",
       "\nEvery key of crosscheck.yaml can be given as an environment variable: limits.bodyBytes is CROSSCHECK_LIMITS_BODY_BYTES.",
@@ -30,14 +30,10 @@ async function serve(options: {
   config?: string;
   repository?: string;
   host?: string;
-  port?: string;
+  port?: number;
 }): Promise<void> {
-  const { config: file, port, ...flags } = options;
-  const config = await loadConfig({
-    file,
-    environment: process.env,
-    flags: { ...flags, port: port === undefined ? undefined : Number(port) },
-  });
+  const { config: file, ...flags } = options;
+  const config = await loadConfig({ file, environment: process.env, flags });
   checkExposure({ host: config.host, keysFile: config.access.keysFile, open: config.access.open });
   const log = createLog(config.log);
   const families = await readFamilies({ root: packageRoot(), environment: process.env });
@@ -45,7 +41,12 @@ async function serve(options: {
     log.warn({ family, error }, "engine family cannot be used");
   const gateway = await createGateway({ config, families, version: packageVersion(), log });
   const { services } = gateway;
-  const server = await listen(services, { config, version: packageVersion(), log });
+  const server = await listen(services, { config, version: packageVersion(), log }).catch(
+    async (error: unknown) => {
+      await gateway.close();
+      throw error;
+    },
+  );
   process.stdout.write(`Crosscheck listens on ${server.url}; loading the models of ${config.repository}\n`);
 
   // Hosts and timers do not hold the process; it must live until the last host has been unloaded.
@@ -54,20 +55,30 @@ async function serve(options: {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, resolve);
   });
   const began = performance.now();
-  await Promise.race([gateway.start(), stop]);
-  const seconds = ((performance.now() - began) / 1000).toFixed(1);
-  for (const line of await summary(services)) process.stdout.write(`  ${line}\n`);
-  process.stdout.write(
-    `Ready after ${seconds} s. The page: ${server.url}/  Metrics: ${server.url}/metrics\n`,
-  );
+  try {
+    const early = await Promise.race([gateway.start(), stop]);
+    if (early === undefined) {
+      const seconds = ((performance.now() - began) / 1000).toFixed(1);
+      for (const line of await summary(services)) process.stdout.write(`  ${line}\n`);
+      process.stdout.write(
+        `Ready after ${seconds} s. The page: ${server.url}/  Metrics: ${server.url}/metrics\n`,
+      );
+    }
+    const signal = await stop;
+    log.info({ signal }, "stopping: no longer ready, answering what is in flight");
+  } finally {
+    const impatient = setTimeout(() => process.exit(1), drainMs + 5_000);
+    impatient.unref();
+    await server.close({ drainMs });
+    await gateway.close();
+    clearInterval(alive);
+  }
+}
 
-  const signal = await stop;
-  log.info({ signal }, "stopping: no longer ready, answering what is in flight");
-  const impatient = setTimeout(() => process.exit(1), drainMs + 5_000);
-  impatient.unref();
-  await server.close({ drainMs });
-  await gateway.close();
-  clearInterval(alive);
+function port(text: string): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value <= 65_535) return value;
+  throw new InvalidArgumentError("Give a whole number from 0 to 65535.");
 }
 
 async function summary({

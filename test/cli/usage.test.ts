@@ -1,0 +1,98 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { main } from "../../src/cli/main.ts";
+
+let out = "";
+let err = "";
+beforeEach(() => {
+  out = err = "";
+  vi.spyOn(process.stdout, "write").mockImplementation((text) => ((out += String(text)), true));
+  vi.spyOn(process.stderr, "write").mockImplementation((text) => ((err += String(text)), true));
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllEnvs();
+  process.exitCode = undefined;
+});
+
+async function run(...args: readonly string[]): Promise<number> {
+  process.exitCode = 0;
+  await main(args);
+  return process.exitCode;
+}
+
+const commands = [
+  "serve",
+  "compile",
+  "lottery",
+  "audit",
+  "status",
+  "engines",
+  "switch",
+  "rollback",
+  "log",
+  "log verify",
+  "doctor",
+  "bench",
+  "host-check",
+  "setup",
+];
+
+describe("command line", () => {
+  test.each(commands)("%s --help explains it and exits 0", async (command) => {
+    expect(await run(...command.split(" "), "--help")).toBe(0);
+    expect(out).toContain(`Usage: crosscheck ${command}`);
+    expect(err).toBe("");
+  });
+
+  test("the help lists every command", async () => {
+    expect(await run("--help")).toBe(0);
+    for (const command of commands) expect(out).toContain(command.split(" ")[0]);
+  });
+
+  test.each(commands)("%s refuses an option that it does not have: usage, 2", async (command) => {
+    expect(await run(...command.split(" "), "--no-such-option")).toBe(2);
+    expect(err).toMatch(/error: /);
+  });
+
+  test.each<[string, RegExp]>([
+    ["sreve", /unknown command 'sreve'.*\(Did you mean serve\?\)/s],
+    ["serve --port eighty", /'--port <number>'.*'eighty'.*0 to 65535/s],
+    ["serve --port 70000", /0 to 65535/],
+    ["compile", /missing required argument|required option/],
+    ["compile model.onnx --model m", /--compiler/],
+    ["lottery", /missing required argument/],
+    ["audit m", /--out/],
+    ["engines", /missing required argument 'model'/],
+    ["switch m --reason r", /missing required argument 'engine'/],
+    ["switch m e", /--reason/],
+    ["rollback m", /--reason/],
+    ["status --url nowhere", /"nowhere" is no address/],
+    ["bench nowhere --model m", /"nowhere" is no address/],
+    ["bench http://127.0.0.1:1", /--model/],
+    ["bench http://127.0.0.1:1 --model m --rate 0", /above 0/],
+    ["bench http://127.0.0.1:1 --model m --rate 1 --concurrency 1", /not both/],
+    ["bench http://127.0.0.1:1 --model m --encoding xml", /binary or json/],
+    ["host-check", /name a host program/],
+  ])("%s: usage, 2", async (line, message) => {
+    expect(await run(...line.split(" "))).toBe(2);
+    expect(err).toMatch(message);
+  });
+
+  test("a wrong address in the environment is told too", async () => {
+    vi.stubEnv("CROSSCHECK_URL", "nowhere");
+    expect(await run("status")).toBe(2);
+    expect(err).toMatch(/"nowhere" is no address/);
+  });
+
+  test.each<[string, RegExp]>([
+    ["status --url http://127.0.0.1:1", /no gateway answers at http:\/\/127\.0\.0\.1:1.*crosscheck serve/s],
+    ["bench http://127.0.0.1:1 --model m", /no server answers at http:\/\/127\.0\.0\.1:1.*crosscheck serve/s],
+    ["log verify --store /nowhere", /no decision log in "\/nowhere".*--store/s],
+    ["serve --repository /nowhere", /repository "\/nowhere" does not exist.*--repository/s],
+    ["serve --config /nowhere.yaml", /nowhere\.yaml/],
+    ["serve --host 0.0.0.0", /0\.0\.0\.0.*keysFile/s],
+  ])("%s: failed, 1", async (line, message) => {
+    expect(await run(...line.split(" "))).toBe(1);
+    expect(err).toMatch(message);
+  });
+});
