@@ -45,28 +45,33 @@ export function publishLive(parts: Parts): LiveEvents {
 
   async function publish(): Promise<void> {
     const slices = createSlices();
+    const figures: object[] = [];
     for (const model of models.list()) {
-      if (model.state !== "ready") continue;
-      auditor.publish([model]);
-      metrics.set("queue_length", { model: model.name }, inference.waiting(model.name));
-      const shares = controller.shares(model);
-      for (const engine of model.engines.values()) {
-        const labels = { model: model.name, engine: engine.id };
-        metrics.set("traffic_share_ratio", labels, shares.get(engine.id) ?? 0);
-        metrics.set("host_resident_bytes", { ...labels, instance: "all" }, engine.residentBytes());
-      }
-      if (!feed.quiet) feed.emit("verdict", auditView(model, auditor, controller));
-      // Many engines are many verdicts: live requests come in between.
+      if (model.state === "ready") publishModel(model);
+      if (!feed.quiet) figures.push(modelFigures(model, parts));
+      // Many engines are many verdicts and percentiles: live requests come in between.
       if (slices.due()) await slices.pause();
     }
     if (feed.quiet) return;
     feed.emit("metrics", {
       time: clock.now().toISOString(),
-      models: models.list().map((model) => modelFigures(model, parts)),
+      models: figures,
       devices: devices.latest(),
       board: devices.board(),
       lastDecision: decisions.lastSeq,
     });
+  }
+
+  function publishModel(model: Model): void {
+    auditor.publish([model]);
+    metrics.set("queue_length", { model: model.name }, inference.waiting(model.name));
+    const shares = controller.shares(model);
+    for (const engine of model.engines.values()) {
+      const labels = { model: model.name, engine: engine.id };
+      metrics.set("traffic_share_ratio", labels, shares.get(engine.id) ?? 0);
+      metrics.set("host_resident_bytes", { ...labels, instance: "all" }, engine.residentBytes());
+    }
+    if (!feed.quiet) feed.emit("verdict", auditView(model, auditor, controller));
   }
 
   function publishUnlessBusy(): void {
