@@ -46,13 +46,15 @@ export function publishLive(parts: Parts): LiveEvents {
   async function publish(): Promise<void> {
     const slices = createSlices();
     const figures: object[] = [];
+    // Whoever comes in the middle gets the next ones, whole.
+    const watched = !feed.quiet;
     for (const model of models.list()) {
       if (model.state === "ready") publishModel(model);
-      if (!feed.quiet) figures.push(modelFigures(model, parts));
+      if (watched) figures.push(modelFigures(model, parts));
       // Many engines are many verdicts and percentiles: live requests come in between.
       if (slices.due()) await slices.pause();
     }
-    if (feed.quiet) return;
+    if (!watched) return;
     feed.emit("metrics", {
       time: clock.now().toISOString(),
       models: figures,
