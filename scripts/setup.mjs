@@ -64,6 +64,7 @@ async function build() {
   const digest = digestOf(["tsconfig.json", "tsconfig.build.json", "package-lock.json", ...sources]);
   if (readStamp(stamp) === digest) return;
   say("building TypeScript");
+  removeInterrupted();
   // Built beside and swapped in whole: hosts that start meanwhile find the old build or the new one.
   const fresh = join(root, `dist.new-${process.pid}`);
   await run(
@@ -82,6 +83,15 @@ async function build() {
   if (existsSync(join(root, "dist"))) renameSync(join(root, "dist"), old);
   renameSync(fresh, join(root, "dist"));
   rmSync(old, { recursive: true, force: true });
+}
+
+/** What builds left that were ended midway: folders of processes that are gone. */
+function removeInterrupted() {
+  for (const name of readdirSync(root)) {
+    const [, pid] = /^dist\.(?:new|old)-(\d+)$/.exec(name) ?? [];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      rmSync(join(root, name), { recursive: true, force: true });
+  }
 }
 
 /** Runs a command, its output line by line behind a label. Rejects nowhere: a failure ends the process with the remedy. */
