@@ -5,7 +5,7 @@ import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
-import { BoundedQueue } from "./bounded-queue.ts";
+import { FairQueue } from "./fair-queue.ts";
 import type { IdleGate } from "./idle-gate.ts";
 
 /** Why a served input was not shadowed; a metric label, so the set is closed. */
@@ -69,7 +69,7 @@ export function createShadow(options: {
   readonly log: Log;
 }): Shadow {
   const { gate, load, onResult, onPrepared, onDropped, random, clock, log } = options;
-  const queue = new BoundedQueue<{ served: ShadowedRequest; offeredSeconds: number }>();
+  const queue = new FairQueue<{ served: ShadowedRequest; offeredSeconds: number }>();
   const retryAt = new WeakMap<Engine, number>();
   let working: Promise<void> | undefined;
   const state = { closed: false };
@@ -89,10 +89,11 @@ export function createShadow(options: {
     }
   }
 
-  async function runOne(engine: Engine, served: ShadowedRequest): Promise<ShadowRun | undefined> {
+  /** Undefined when the engine cannot run now, which says nothing about the others. */
+  async function runOne(engine: Engine, served: ShadowedRequest): Promise<ShadowRun | "busy" | undefined> {
     const runner = await runnerOf(engine);
     if (!runner) return undefined;
-    if (!(await gate.wait(served.model.config.shadow.maxUtilization, patienceSeconds))) return undefined;
+    if (!(await gate.wait(served.model.config.shadow.maxUtilization, patienceSeconds))) return "busy";
     const role = engine === served.model.active ? "control" : "shadow";
     const { begun } = load;
     const startedSeconds = clock.seconds();
@@ -126,8 +127,8 @@ export function createShadow(options: {
     for (const engine of shuffled(engines, random)) {
       if (state.closed) return { runs: [], whole: true };
       const run = await runOne(engine, served);
+      if (run === "busy") return { runs, whole: false };
       if (run) runs.push(run);
-      else if (engine.shadowLoaded) return { runs, whole: false };
     }
     return { runs, whole: true };
   }
@@ -136,7 +137,8 @@ export function createShadow(options: {
     for (let job = queue.shift(); job && !state.closed; job = queue.shift()) {
       const { served, offeredSeconds } = job;
       const model = served.model.name;
-      if (clock.seconds() - offeredSeconds > patienceSeconds) {
+      // A model that has gone idle meanwhile, or was replaced, must not be woken by its shadow.
+      if (clock.seconds() - offeredSeconds > patienceSeconds || served.model.state !== "ready") {
         onDropped(model, "stale");
         continue;
       }
@@ -156,15 +158,17 @@ export function createShadow(options: {
       const { sampleRate, maxQueue } = model.config.shadow;
       if (state.closed || pinned || sampleRate === 0 || model.candidates.length === 0) return;
       if (random() >= sampleRate) return onDropped(model.name, "sampled_out");
-      if (!queue.push({ served, offeredSeconds: clock.seconds() }, maxQueue))
+      if (!queue.push(model.name, { served, offeredSeconds: clock.seconds() }, maxQueue))
         return onDropped(model.name, "queue_full");
       working ??= work().finally(() => (working = undefined));
     },
     prepare(model) {
       if (model.config.shadow.sampleRate === 0 || model.candidates.length === 0) return;
       void (async () => {
-        for (const engine of [model.active, ...model.candidates])
-          if (engine && !state.closed && (await runnerOf(engine))) await onPrepared(model, engine);
+        for (const engine of [model.active, ...model.candidates]) {
+          if (state.closed || model.state !== "ready") return;
+          if (engine && !engine.quarantined && (await runnerOf(engine))) await onPrepared(model, engine);
+        }
       })();
     },
     get length() {
