@@ -9,7 +9,10 @@ import { createShadow } from "../../src/shadow/shadow.ts";
 
 const runs = { outputs: [], engineSeconds: 0, queueSeconds: 0 };
 
-function engineOf(id: string, infer: () => Promise<unknown> = () => Promise.resolve(runs)): Engine & {
+function engineOf(
+  id: string,
+  infer: () => Promise<unknown> = () => Promise.resolve(runs),
+): Engine & {
   started: number;
 } {
   const engine = {
@@ -49,7 +52,14 @@ function open() {
   });
   type Offered = Parameters<typeof shadow.offer>[0];
   const offer = (model: Model) =>
-    shadow.offer({ id: "r", model, engine: model.active, inputs: [], outputs: [], pinned: false } as unknown as Offered);
+    shadow.offer({
+      id: "r",
+      model,
+      engine: model.active,
+      inputs: [],
+      outputs: [],
+      pinned: false,
+    } as unknown as Offered);
   return { shadow, offer, results, dropped, prepared };
 }
 
