@@ -109,6 +109,7 @@ export async function createGateway(options: {
               engine: engine.id,
               reason: event.reason,
             });
+          if (event.type === "failed" && role === "serving") noteFailed(model.name, engine.id, event.message);
         },
       });
     },
@@ -140,6 +141,16 @@ export async function createGateway(options: {
     clock,
     log,
   });
+
+  /** An engine that gave up changes who can serve, so the log has it. */
+  function noteFailed(name: string, engine: string, reason: string): void {
+    const model = models.list().find((each) => each.name === name);
+    const about = { from: engine, to: null, trigger: "health", actor: "gateway", reason } as const;
+    if (model)
+      controller
+        .note(model, { type: "engineFailed", ...about })
+        .catch((error: unknown) => log.error({ err: error }, "a failed engine could not be logged"));
+  }
 
   // The hot path, and what it tells about each request when the reply is out.
   const inference = createInference({

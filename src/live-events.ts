@@ -71,7 +71,7 @@ export function publishLive(parts: Parts): LiveEvents {
     for (const engine of model.engines.values()) {
       const labels = { model: model.name, engine: engine.id };
       metrics.set("traffic_share_ratio", labels, shares.get(engine.id) ?? 0);
-      metrics.set("host_resident_bytes", { ...labels, instance: "all" }, engine.residentBytes());
+      showMemory(metrics, labels, engine);
     }
     if (!feed.quiet) feed.emit("verdict", auditView(model, auditor, controller));
   }
@@ -85,6 +85,15 @@ export function publishLive(parts: Parts): LiveEvents {
   const timer = setInterval(publishUnlessBusy, periodMs);
   timer.unref();
   return { publish: publishUnlessBusy, close: () => clearInterval(timer) };
+}
+
+/** Each process by its number in the pool, shadow instances apart; those that have gone leave no value behind. */
+function showMemory(metrics: Metrics, labels: { model: string; engine: string }, engine: Engine): void {
+  metrics.remove("host_resident_bytes", labels);
+  for (const { role, instance, residentBytes } of engine.processes) {
+    const name = role === "serving" ? String(instance) : `shadow-${instance}`;
+    metrics.set("host_resident_bytes", { ...labels, instance: name }, residentBytes);
+  }
 }
 
 function modelFigures(model: Model, { inference, metrics, auditor, controller, statistics }: Parts): object {

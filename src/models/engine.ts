@@ -201,6 +201,8 @@ export class Engine implements Runner {
     await this.#opening[role]?.close();
     await this.#starting[role]?.catch(() => undefined);
     const pool = this.#pools[role];
+    // The last reading tells what loading it again will take.
+    this.residentBytes(role);
     this.#pools[role] = undefined;
     if (drain && this.#inFlight > 0) await new Promise<void>((resolve) => this.#drained.push(resolve));
     await pool?.close();

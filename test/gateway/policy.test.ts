@@ -146,4 +146,20 @@ describe("policy", () => {
     await at.infer("m", { engine: "good" });
     await expect.poll(() => stateOf("good"), patience).toBe("unloaded");
   });
+
+  test("an active engine that dies again and again has failed: the log says so, and the standby answers", async () => {
+    // Of all inputs the one that engines are warmed up with is among those it survives.
+    const dying = { ...good, fault: "crash", rate: 0.94 };
+    const at = await open(
+      await write({ good, dying }, { shadow: { sampleRate: 0 }, policy: { mode: "off" } }),
+    );
+    await at.services.switching?.switch("m", "dying", "r", "t");
+    await expect
+      .poll(async () => {
+        await at.infer("m");
+        return types(at);
+      }, patience)
+      .toContain("engineFailed");
+    expect((await at.infer("m")).engine).toBe("good");
+  }, 90_000);
 });
