@@ -21,9 +21,6 @@ mkdir -p "$scratch/site"
 for wheel in "$wheels"/*.whl; do python3 -m zipfile -e "$wheel" "$scratch/site"; done
 cp "$scratch/site/nvidia/cuda_runtime/lib/libcudart.so.12" "$scratch/relay/lib/"
 rm -rf "$scratch/site/nvidia" "$scratch/site/numpy/tests" "$scratch/site/onnx/backend/test/data"
-# AutoTVM imports scipy.stats for one tuner that is not used here; scipy itself is 100 MB.
-mkdir -p "$scratch/site/scipy" && touch "$scratch/site/scipy/__init__.py" "$scratch/site/scipy/stats.py"
-
 python3 "$here/stub_libraries.py" "$scratch/relay" libOpenCL.so.1 libopenblas.so.0 libdnnl.so.2 \
   libcudnn.so.8 libcublas.so.12 libcublasLt.so.12 libnvrtc.so.12
 find "$scratch/relay" -name '*.so*' -exec strip --strip-unneeded {} + 2>/dev/null || true
