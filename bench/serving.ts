@@ -50,8 +50,8 @@ interface Figures {
 
 /** `--only=TEXT`: only what holds it, as in "traffic-signs, concurrency 4". */
 const only = process.argv.find((argument) => argument.startsWith("--only="))?.slice("--only=".length) ?? "";
-const rounds = quick ? 2 : 7;
-const seconds = quick ? 0.7 : 1.5;
+const rounds = quick ? 2 : 5;
+const seconds = quick ? 0.7 : 1.2;
 
 env.logLevel = "error";
 const models = [demo, slim].filter(({ name, onnx }) => {
@@ -84,13 +84,13 @@ try {
 async function measure(model: BenchModel): Promise<void> {
   const { rows, close } = await rowsOf(model);
   const rate = model === demo ? 200 : 20;
-  const long = model === demo ? seconds : seconds * 2;
+  const long = model === demo ? seconds : seconds * 1.5;
   const modes: readonly [string, LoadMode][] = [
     ...[1, 4, 16].map((concurrency): [string, LoadMode] => [
       `concurrency ${concurrency}`,
       { kind: "closed", concurrency, seconds: long },
     ]),
-    [`open loop, ${rate}/s`, { kind: "open", ratePerSecond: rate, seconds: long * 3, seed: 1 }],
+    [`open loop, ${rate}/s`, { kind: "open", ratePerSecond: rate, seconds: long * 2, seed: 1 }],
   ];
   const results = new Map<string, Figures[][]>();
   for (const [name, mode] of modes) {

@@ -3,6 +3,7 @@ import { HostLostError, type Runner } from "../core/engine.ts";
 import type { LiveLoad } from "../core/live-load.ts";
 import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
+import { delay } from "../hosting/delay.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import { FairQueue } from "./fair-queue.ts";
@@ -54,6 +55,8 @@ export interface Shadow {
 
 /** An input waits at most this long for an idle moment. */
 const patienceSeconds = 5;
+/** Share of the time that shadow runs may take: waking hosts and comparing cost live requests even when they are idle-class. */
+const mostDuty = 0.25;
 /** A shadow instance that did not load is tried again after this time. */
 const retrySeconds = 60;
 
@@ -73,6 +76,7 @@ export function createShadow(options: {
   const retryAt = new WeakMap<Engine, number>();
   let working: Promise<void> | undefined;
   const state = { closed: false };
+  const closing = new AbortController();
 
   /** The engine's shadow instance, unless it lately failed to load. */
   async function runnerOf(engine: Engine): Promise<Runner | undefined> {
@@ -133,6 +137,13 @@ export function createShadow(options: {
     return { runs, whole: true };
   }
 
+  /** Leaves the machine to live requests for a while: what runs for long, as on a busy machine, comes seldom. */
+  async function rest(runs: readonly ShadowRun[]): Promise<void> {
+    const spentSeconds = runs.reduce((sum, run) => sum + run.endedSeconds - run.startedSeconds, 0);
+    const restSeconds = Math.min(patienceSeconds, spentSeconds * (1 / mostDuty - 1));
+    await delay(restSeconds * 1000, closing.signal).catch(() => {});
+  }
+
   async function work(): Promise<void> {
     for (let job = queue.shift(); job && !state.closed; job = queue.shift()) {
       const { served, offeredSeconds } = job;
@@ -146,6 +157,7 @@ export function createShadow(options: {
         const { runs, whole } = await runAll(served);
         if (!whole) onDropped(model, "busy");
         if (runs.length > 1) await onResult({ served, runs });
+        await rest(runs);
       } catch (error) {
         log.error({ model, id: served.id, err: error }, "a shadow run failed");
       }
@@ -176,6 +188,7 @@ export function createShadow(options: {
     },
     async close() {
       state.closed = true;
+      closing.abort();
       gate.close();
       queue.clear();
       await working;
