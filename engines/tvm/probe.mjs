@@ -43,15 +43,10 @@ async function probe({ python, modules, setUp }) {
 
 function ask(python, code) {
   return new Promise((resolve) => {
-    const env = {
-      ...process.env,
-      LD_LIBRARY_PATH: join(here, ".runtime/relay/lib"),
-      TOPHUB_LOCATION: "NONE",
-    };
     execFile(
       python,
       ["-c", code],
-      { env, cwd: join(here, ".runtime"), timeout: 55_000 },
+      { cwd: join(here, ".runtime"), timeout: 55_000 },
       (error, stdout, stderr) => {
         if (!error) resolve({ text: stdout });
         else if (error.killed) resolve({ error: "no answer within 55 s; the machine is busy, try again" });
