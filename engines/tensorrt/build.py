@@ -173,7 +173,10 @@ def _timing_cache(trt, config, replay, options, logger):
             raise BuildError(f"Timing cache {replay} cannot be read: {error}", "name the timing.cache of an earlier build") from error
         if not content:
             raise BuildError(f"Timing cache {replay} is empty", "name the timing.cache of an earlier build")
+    logger.problems.clear()
     cache = config.create_timing_cache(content)
+    if logger.problems:  # TensorRT complains of a damaged cache and goes on with an empty one
+        raise BuildError(f"Timing cache {replay} is damaged: {logger.take_problems()}", "name the timing.cache of an earlier build")
     # Never ignore_mismatch: another device's timings would choose tactics for this one.
     if cache is None or not config.set_timing_cache(cache, False):
         raise BuildError(

@@ -149,7 +149,11 @@ class Programs(unittest.TestCase):
         foreign = os.path.join(self.folder, "foreign.cache")
         with open(foreign, "wb") as file:
             file.write(b"foreign device")
+        garbage = os.path.join(self.folder, "garbage.cache")
+        with open(garbage, "wb") as file:
+            file.write(b"garbage")
         for words, arguments in (
+            ("is damaged", {"model": STATIC, "replay": garbage}),
             ("Einsum node_7: no importer", {"model": {**STATIC, "unsupported": "Einsum"}}),
             ("dynamic dimensions", {"model": DYNAMIC}),
             ("INT8 needs calibration", {"model": STATIC, "precision": "int8"}),

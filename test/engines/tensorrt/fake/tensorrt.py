@@ -149,6 +149,9 @@ class Config:
         self.profile = profile
 
     def create_timing_cache(self, content):
+        if bytes(content).startswith(b"garbage"):
+            self.logger.log(ILogger.ERROR, "Serialization assertion magicTagRead == kMAGIC_TAG failed")
+            content = b""
         return TimingCache(bytes(content))
 
     def set_timing_cache(self, cache, ignore_mismatch):
@@ -165,7 +168,9 @@ class Builder:
         return Network()
 
     def create_builder_config(self):
-        return Config()
+        config = Config()
+        config.logger = self.logger
+        return config
 
     def create_optimization_profile(self):
         return Profile()
