@@ -61,7 +61,7 @@ function run(title, more) {
     "--measurement-mode",
     "count_windows",
     "--measurement-request-count",
-    quick ? "100" : "2000",
+    quick ? "100" : "500",
     "-s",
     "999",
   );
