@@ -45,14 +45,20 @@ class GraphEngine(Engine):
         self.runtime = {"name": "tvm", "version": tvm.__version__}
         self.inputs = [TensorSpec(t["name"], t["datatype"], t["shape"]) for t in description["inputs"]]
         self.outputs = [TensorSpec(t["name"], t["datatype"], t["shape"]) for t in description["outputs"]]
-        graph = tvm.runtime.load_module(artifact, "so")["default"](device)
+        self.library = tvm.runtime.load_module(artifact, "so")
+        self.open_graph()
+        # The graph's parameters are inputs too, so a position in the model is looked up by name once.
+        self.places = [self.input_index(f"i{index}") for index in range(len(self.inputs))]
+
+    def open_graph(self):
+        """A new executor: one that was ever bound to other memory stays so, also for tensors that are copied later."""
+        graph = self.library["default"](self.tvm_device)
         self.run_graph = graph["run"]
         self.set_input = graph["set_input"]
         self.set_input_zero_copy = graph["set_input_zero_copy"]
         self.set_output_zero_copy = graph["set_output_zero_copy"]
         self.get_output = graph["get_output"]
-        # The graph's parameters are inputs too, so a position in the model is looked up by name once.
-        self.places = [graph["get_input_index"](f"i{index}") for index in range(len(self.inputs))]
+        self.input_index = graph["get_input_index"]
 
     def empty(self, spec, device=None):
         return self.tvm.nd.empty(spec.shape, dtype_name(spec), device or self.tvm.cpu())
@@ -67,6 +73,8 @@ class CpuEngine(GraphEngine):
         self.spare = {}
         self.bound_call = None
         self.zero_copy = self.binds_truly()
+        if not self.zero_copy:
+            self.open_graph()
 
     def infer(self, call):
         if call.bound is None:
