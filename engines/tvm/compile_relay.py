@@ -9,12 +9,19 @@ os.environ.setdefault("TVM_BIND_THREADS", "0")
 
 from crosscheck_compile import CompileError, run  # noqa: E402
 
-from interrupts import end_soon_after_interrupt  # noqa: E402
+from interrupts import end_soon_after_interrupt, kill_workers  # noqa: E402
 from model_file import ModelFile  # noqa: E402
 from targets import cpu_name, default_target, missing_cpu_features  # noqa: E402
 
 LIBRARY = "model.so"
 LOG = "tuning.jsonl"
+
+
+def compile_and_clean_up(job, progress):
+    try:
+        return compile(job, progress)
+    finally:
+        kill_workers()  # measuring workers that stayed would hold this program's output open
 
 
 def compile(job, progress):
@@ -116,4 +123,4 @@ def device(target):
 
 
 if __name__ == "__main__":
-    run(compile)
+    run(compile_and_clean_up)
