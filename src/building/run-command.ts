@@ -94,5 +94,7 @@ function linesOf(stream: NodeJS.ReadableStream, onLine: ((line: string) => void)
     reader.on("line", (line) => onLine?.(line));
     reader.on("close", () => resolve());
     stream.on("error", () => resolve());
+    // A stream that was destroyed, as somebody the program left behind held it open, ends without the reader's close.
+    stream.on("close", () => resolve());
   });
 }
