@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { GatewayError } from "../core/errors.ts";
+import type { EngineList } from "../http/services.ts";
 import { httpUrl } from "./url.ts";
 
 interface Target {
@@ -7,15 +8,7 @@ interface Target {
   readonly key: string | undefined;
 }
 
-interface EngineRow {
-  readonly id: string;
-  readonly state: string;
-  readonly reason: string | null;
-  readonly role: string;
-  readonly compiler: string;
-  readonly precision: string;
-  readonly artifactSha256: string;
-}
+type EngineRow = EngineList["engines"][number];
 
 /** Commands that talk to a running gateway. */
 export function registerRemote(program: Command): void {

@@ -1,3 +1,4 @@
+import type { ModelStatistics as Sums } from "../inference/statistics.ts";
 import type { IncomingHttpHeaders } from "node:http";
 import type { FeedEvent } from "../core/event-feed.ts";
 import type { Tensor, TensorSpec } from "../core/tensor.ts";
@@ -137,22 +138,9 @@ interface IndexEntry {
   readonly reason: string;
 }
 
-interface DurationStatistic {
-  readonly count: number;
-  readonly seconds: number;
-}
-
-/** Cumulative since start, clients' requests only; Triton's statistics extension. */
-export interface ModelStatistics {
+/** Triton's statistics extension. */
+export interface ModelStatistics extends Sums {
   readonly name: string;
-  /** Milliseconds since the epoch; 0 before the first. */
-  readonly lastInferenceMs: number;
-  readonly success: DurationStatistic;
-  readonly fail: DurationStatistic;
-  readonly queue: DurationStatistic;
-  readonly computeInput: DurationStatistic;
-  readonly computeInfer: DurationStatistic;
-  readonly computeOutput: DurationStatistic;
 }
 
 interface EnginesService {

@@ -1,4 +1,4 @@
-export interface DurationStatistic {
+interface DurationStatistic {
   readonly count: number;
   readonly seconds: number;
 }
