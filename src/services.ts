@@ -63,7 +63,7 @@ export function createServices(parts: {
           outputs: request.outputs,
           pinnedEngine: request.pinnedEngine,
           timeoutMs: request.timeoutMs,
-          signal: request.signal,
+          cancellation: request.cancellation,
           receivedSeconds: request.receivedAtSeconds,
           traceParent: request.traceParent,
         });

@@ -1,3 +1,4 @@
+import { setFlagsFromString } from "node:v8";
 import { type Command, InvalidArgumentError } from "commander";
 import { readFamilies } from "../building/families.ts";
 import { loadConfig } from "../config.ts";
@@ -7,6 +8,13 @@ import { checkExposure } from "../http/access.ts";
 import { listen } from "../http/listen.ts";
 import { createLog } from "../log.ts";
 import { packageVersion } from "./version.ts";
+
+/**
+ * How much the heap may grow between two full collections, in percent of what was alive after the last. Left to itself
+ * V8 settles near what is alive: bodies of requests, which lie outside the heap but count, then make it collect every
+ * 30 MB, 10 ms of work for 30 requests of 900 kB (measured: a fifth of all processor time, most of the p99).
+ */
+const heapGrowthPercent = 200;
 
 /** How long requests in flight may take to end after SIGTERM. */
 const drainMs = 30_000;
@@ -32,6 +40,7 @@ async function serve(options: {
   host?: string;
   port?: number;
 }): Promise<void> {
+  setFlagsFromString(`--heap-growing-percent=${heapGrowthPercent}`);
   const { config: file, ...flags } = options;
   const config = await loadConfig({ file, environment: process.env, flags });
   checkExposure({ host: config.host, keysFile: config.access.keysFile, open: config.access.open });

@@ -1,3 +1,4 @@
+import type { Cancellation } from "./cancellation.ts";
 import type { Tensor, TensorSpec } from "./tensor.ts";
 
 /** One inference on one engine. */
@@ -5,8 +6,8 @@ export interface EngineRequest {
   readonly inputs: readonly Tensor[];
   /** Names of the outputs wanted; absent means all, in the engine's order. */
   readonly outputs?: readonly string[] | undefined;
-  /** Aborts the wait (hard limit, shutdown), never the engine's run: its slot frees when the host answers. */
-  readonly signal?: AbortSignal | undefined;
+  /** Ends the wait (hard limit, client gone), never the engine's run: its slot frees when the host answers. */
+  readonly cancellation?: Cancellation | undefined;
 }
 
 export interface EngineResult {

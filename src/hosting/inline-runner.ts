@@ -69,7 +69,7 @@ export function createInlineRunner(options: InlineOptions): Pool {
     if (engine === undefined || closed !== undefined) {
       throw new HostLostError("unavailable", `${name} is not loaded`);
     }
-    request.signal?.throwIfAborted();
+    request.cancellation?.throwIfCancelled();
     const job = matchRequest(engine.info, request);
     const place = free.pop() ?? { slot: createSlot(0), buffer: new ArrayBuffer(0), bound: undefined };
     running += 1;

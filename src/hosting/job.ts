@@ -18,7 +18,7 @@ export interface Job {
   readonly reject: (error: Error) => void;
 }
 
-/** A request as a job; `onAbort` is told when its caller gives up first. @throws GatewayError `invalid`, or the signal's reason */
+/** A request as a job; `onCancel` is told when its caller gives up first. @throws GatewayError `invalid`, or the cancellation's reason */
 export function createJob(
   info: EngineInfo,
   request: EngineRequest,
@@ -27,19 +27,19 @@ export function createJob(
     readonly patient: boolean;
     readonly resolve: (result: EngineResult) => void;
     readonly reject: (error: Error) => void;
-    readonly onAbort: (job: Job) => void;
+    readonly onCancel: (job: Job) => void;
   },
 ): Job {
-  const { signal } = request;
-  signal?.throwIfAborted();
+  const { cancellation } = request;
+  cancellation?.throwIfCancelled();
   const { inputs, outputs } = matchRequest(info, request);
   const settle = (): void => {
     job.settled = true;
-    signal?.removeEventListener("abort", abort);
+    cancellation?.removeListener(cancel);
   };
-  const abort = (): void => {
-    how.onAbort(job);
-    job.reject(signal?.reason as Error);
+  const cancel = (reason: Error): void => {
+    how.onCancel(job);
+    job.reject(reason);
   };
   const job = {
     inputs,
@@ -56,7 +56,7 @@ export function createJob(
       how.reject(error);
     },
   };
-  signal?.addEventListener("abort", abort);
+  cancellation?.onCancel(cancel);
   return job;
 }
 

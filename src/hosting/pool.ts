@@ -324,8 +324,8 @@ export function createPool(options: PoolOptions): Pool {
         patient: seats.every((seat) => seat.instance === undefined),
         resolve,
         reject,
-        onAbort(aborted) {
-          queue.remove(aborted);
+        onCancel(cancelled) {
+          queue.remove(cancelled);
           settle();
         },
       });

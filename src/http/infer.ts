@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { Cancellation } from "../core/cancellation.ts";
 import type { Clock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
@@ -43,9 +44,11 @@ export function createInferHandler(
     const receivedAtSeconds = clock.seconds();
     const trace = inference.trace?.(request.headers, model, receivedAtSeconds);
     if (trace) response.setHeader("traceparent", trace.traceParent);
-    const gone = new AbortController();
+    const cancellation = new Cancellation();
+    let gone = false;
     response.once("close", () => {
-      if (!response.writableFinished) gone.abort(new GatewayError("invalid", "the client has gone"));
+      gone = !response.writableFinished;
+      if (gone) cancellation.cancel(new GatewayError("unavailable", "the client closed the connection"));
     });
     let id: string | undefined;
     let reply: InferenceReply | undefined;
@@ -61,7 +64,7 @@ export function createInferHandler(
         );
       }
       // A cold start begins while the body is still coming.
-      const resolving = inference.resolve(model, gone.signal);
+      const resolving = inference.resolve(model);
       if (resolving instanceof Promise) resolving.catch(() => {});
       const body = await readBody(request, limit);
 
@@ -94,7 +97,7 @@ export function createInferHandler(
         outputs: envelope.outputs && wanted.map(({ name }) => name),
         pinnedEngine: envelope.pinnedEngine,
         timeoutMs,
-        signal: gone.signal,
+        cancellation,
         receivedAtSeconds,
         traceParent: trace?.traceParent,
       });
@@ -108,14 +111,14 @@ export function createInferHandler(
       const error = GatewayError.from(thrown);
       if (error.code === "internal")
         log.error({ model, id, err: error.cause ?? error }, "infer request failed");
-      if (!gone.signal.aborted) sendError(response, error);
+      if (!gone) sendError(response, error);
     }
     try {
       inference.onAnswered?.({
         id,
         model,
         engine: reply?.engine,
-        status: gone.signal.aborted ? clientGone : response.statusCode,
+        status: gone ? clientGone : response.statusCode,
         answeredAtMs: clock.now().getTime(),
         seconds: clock.seconds() - receivedAtSeconds,
         queueSeconds: reply?.queueSeconds ?? 0,

@@ -1,3 +1,4 @@
+import type { Cancellation } from "../core/cancellation.ts";
 import type { ModelStatistics as Sums } from "../inference/statistics.ts";
 import type { IncomingHttpHeaders } from "node:http";
 import type { FeedEvent } from "../core/event-feed.ts";
@@ -25,10 +26,10 @@ export interface Services {
 export interface InferenceService {
   /**
    * What the model takes and gives. Synchronous while an engine is warm; a promise during a cold start, which
-   * `signal` (client gone, the request's own time limit) gives up on.
+   * the request's own time limit gives up on.
    * @throws GatewayError `notFound` (unknown, or unloaded by the API), `unavailable`.
    */
-  resolve(model: string, signal: AbortSignal): ModelSignature | Promise<ModelSignature>;
+  resolve(model: string): ModelSignature | Promise<ModelSignature>;
   /** @throws GatewayError `busy`, `unavailable`, `timeout`, `invalid`, `engineFailed`, `notFound` (pinned engine). */
   infer(model: string, request: InferenceRequest): Promise<InferenceReply>;
   /** Begins the request's span; absent where tracing is off. */
@@ -57,8 +58,8 @@ export interface InferenceRequest {
   readonly pinnedEngine: string | undefined;
   /** The request's own hard limit, counted from `receivedAtSeconds`; the model's `timeoutMs` holds beside it. */
   readonly timeoutMs: number | undefined;
-  /** Aborted when the client goes away. */
-  readonly signal: AbortSignal;
+  /** Cancelled when the client goes away, or the time is up. */
+  readonly cancellation: Cancellation;
   /** Clock.seconds() when the request's headers had been read. */
   readonly receivedAtSeconds: number;
   /** W3C traceparent of the request's span. */

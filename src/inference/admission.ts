@@ -1,3 +1,4 @@
+import type { Cancellation } from "../core/cancellation.ts";
 import { GatewayError } from "../core/errors.ts";
 
 /** How many requests of one model run and wait; the rest is turned away at once, never silently delayed. */
@@ -20,9 +21,9 @@ export class Admission {
 
   /**
    * Resolves when the request may run; undefined when it may at once (the usual case costs no promise).
-   * @throws GatewayError `busy` when the queue is full. Rejects with the signal's reason when it aborts first.
+   * @throws GatewayError `busy` when the queue is full. Rejects with the cancellation's reason when that comes first.
    */
-  enter(signal: AbortSignal): Promise<void> | undefined {
+  enter(cancellation: Cancellation): Promise<void> | undefined {
     if (this.#running < this.#concurrency) {
       this.#running++;
       return undefined;
@@ -35,15 +36,15 @@ export class Admission {
       );
     return new Promise((resolve, reject) => {
       const enter = () => {
-        signal.removeEventListener("abort", give);
+        cancellation.removeListener(give);
         resolve();
       };
-      const give = () => {
+      const give = (reason: Error) => {
         this.#waiting.delete(enter);
-        reject(signal.reason as Error);
+        reject(reason);
       };
       this.#waiting.add(enter);
-      signal.addEventListener("abort", give, { once: true });
+      cancellation.onCancel(give);
     });
   }
 

@@ -1,3 +1,4 @@
+import { Cancellation } from "../core/cancellation.ts";
 import type { Clock } from "../core/clock.ts";
 import { HostLostError, type EngineInfo, type EngineResult } from "../core/engine.ts";
 import { GatewayError } from "../core/errors.ts";
@@ -20,7 +21,8 @@ export interface InferenceRequest {
   readonly pinnedEngine: string | undefined;
   /** Hard limit of the request itself; the model's applies as well. */
   readonly timeoutMs: number | undefined;
-  readonly signal: AbortSignal | undefined;
+  /** Cancelled when the client goes away, and here when the time is up. */
+  readonly cancellation?: Cancellation | undefined;
   /** When the request was received, by the gateway's clock. */
   readonly receivedSeconds: number;
   /** W3C traceparent of the request's span, for linked spans of shadow runs. */
@@ -114,7 +116,7 @@ export function createInference(options: InferenceOptions): Inference {
   }
 
   /** Runs the request; when its host is lost under it, once more elsewhere. Queueing at a lost host is no run. */
-  async function run(model: Model, first: Engine, request: InferenceRequest, signal: AbortSignal) {
+  async function run(model: Model, first: Engine, request: InferenceRequest, cancellation: Cancellation) {
     const { inputs, outputs, pinnedEngine } = request;
     const move = (from: Engine) => (pinnedEngine === undefined ? elsewhere(model, from) : from);
     // An engine with nothing healthy left would only queue the request; a resident one answers it now.
@@ -122,7 +124,7 @@ export function createInference(options: InferenceOptions): Inference {
     let lostHosts = 0;
     for (let attempt = 1; ; attempt++) {
       try {
-        return { engine, result: await engine.infer({ inputs, outputs, signal }) };
+        return { engine, result: await engine.infer({ inputs, outputs, cancellation }) };
       } catch (error) {
         if (!(error instanceof HostLostError)) {
           if (isEngineFault(error, model, request)) onFailed({ model, engine, error });
@@ -152,10 +154,10 @@ export function createInference(options: InferenceOptions): Inference {
     );
   }
 
-  async function serve(asked: Model, request: InferenceRequest, signal: AbortSignal): Promise<Served> {
+  async function serve(asked: Model, request: InferenceRequest, cancellation: Cancellation): Promise<Served> {
     const admission = admissionOf(asked.name);
     const entered = clock.seconds();
-    const wait = admission.enter(signal);
+    const wait = admission.enter(cancellation);
     if (wait) await wait;
     try {
       // While it waited the model may have been reloaded, or unloaded: engines that were replaced must not wake.
@@ -173,8 +175,8 @@ export function createInference(options: InferenceOptions): Inference {
         canary ??
         (request.pinnedEngine === undefined && active?.serving
           ? active
-          : await untilAborted(choose(model, request.pinnedEngine), signal));
-      const { engine, result } = await run(model, chosen, request, signal);
+          : await unlessCancelled(choose(model, request.pinnedEngine), cancellation));
+      const { engine, result } = await run(model, chosen, request, cancellation);
       // Written out, not spread: it is made for every request.
       return {
         outputs: result.outputs,
@@ -220,11 +222,12 @@ export function createInference(options: InferenceOptions): Inference {
     },
     async infer(model, request) {
       const milliseconds = Math.min(request.timeoutMs ?? Infinity, model.config.timeoutMs);
-      const limit = startTimeLimit(milliseconds, request.signal);
+      const { cancellation = new Cancellation() } = request;
+      const endTimeLimit = startTimeLimit(cancellation, milliseconds);
       load.inFlight++;
       load.begun++;
       try {
-        const served = await serve(model, request, limit.signal);
+        const served = await serve(model, request, cancellation);
         // The reply is written in this turn; whoever watches comes in the next.
         setImmediate(watch, served);
         return served;
@@ -235,7 +238,7 @@ export function createInference(options: InferenceOptions): Inference {
         throw error;
       } finally {
         load.inFlight--;
-        limit.dispose();
+        endTimeLimit();
       }
     },
     waiting: (name) => admissions.get(name)?.waiting ?? 0,
@@ -250,12 +253,10 @@ function isEngineFault(error: unknown, model: Model, { timeoutMs }: InferenceReq
   return error.code === "engineFailed" || (error.code === "timeout" && !ownLimit);
 }
 
-/** The promise, or the signal's reason if that comes first (a cold start goes on without its client). */
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+/** The promise, or the cancellation's reason if that comes first (a cold start goes on without its client). */
+function unlessCancelled<T>(promise: Promise<T>, cancellation: Cancellation): Promise<T> {
   return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason as Error);
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+    cancellation.onCancel(reject);
+    promise.then(resolve, reject).finally(() => cancellation.removeListener(reject));
   });
 }

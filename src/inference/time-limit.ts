@@ -1,30 +1,15 @@
+import type { Cancellation } from "../core/cancellation.ts";
 import { GatewayError } from "../core/errors.ts";
 
-/** A request's hard limit and its client's patience as one signal. */
-export interface TimeLimit {
-  readonly signal: AbortSignal;
-  /** Must be called when the request has ended. */
-  dispose(): void;
-}
-
-export function startTimeLimit(milliseconds: number, client: AbortSignal | undefined): TimeLimit {
-  const controller = new AbortController();
+/** Cancels a request that is not answered in time. The returned function must be called when it has ended. */
+export function startTimeLimit(cancellation: Cancellation, milliseconds: number): () => void {
   const timer = setTimeout(() => {
-    controller.abort(
+    cancellation.cancel(
       new GatewayError(
         "timeout",
         `not answered within ${milliseconds} ms; raise timeoutMs in model.yaml or the request's timeout (microseconds)`,
       ),
     );
   }, milliseconds);
-  const leave = () => controller.abort(new GatewayError("unavailable", "the client closed the connection"));
-  if (client?.aborted) leave();
-  else client?.addEventListener("abort", leave, { once: true });
-  return {
-    signal: controller.signal,
-    dispose() {
-      clearTimeout(timer);
-      client?.removeEventListener("abort", leave);
-    },
-  };
+  return () => clearTimeout(timer);
 }

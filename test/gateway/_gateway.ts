@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readFamilies } from "../../src/building/families.ts";
 import { configSchema } from "../../src/config.ts";
+import { Cancellation } from "../../src/core/cancellation.ts";
 import { type Log, silentLog } from "../../src/core/log.ts";
 import type { Tensor } from "../../src/core/tensor.ts";
 import { createGateway, type Gateway } from "../../src/gateway.ts";
@@ -125,15 +126,14 @@ export async function openScene(folder: string, settings: object = {}, log: Log 
     services,
     gateway,
     async infer(model, { id = `r${ids++}`, x = [Math.random(), 0.2, 0.3, 0.4], engine, timeoutMs } = {}) {
-      const signal = new AbortController().signal;
-      await services.inference.resolve(model, signal);
+      await services.inference.resolve(model);
       return services.inference.infer(model, {
         id,
         inputs: [input(x)],
         outputs: undefined,
         pinnedEngine: engine,
         timeoutMs,
-        signal,
+        cancellation: new Cancellation(),
         receivedAtSeconds: performance.now() / 1000,
       });
     },

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { Cancellation } from "../../src/core/cancellation.ts";
 import type { EngineResult } from "../../src/core/engine.ts";
 import { datatypes, type TensorSpec } from "../../src/core/tensor.ts";
 import {
@@ -192,16 +193,18 @@ describe("requests that do not fit", () => {
   });
 });
 
-describe("aborting", () => {
+describe("cancelling", () => {
   test("a waiting request leaves the queue, a running one keeps its slot until it is answered", async () => {
     const { pool } = testPool("typescript", commandOnly);
     await pool.start();
-    const aborts = Array.from({ length: 4 }, () => new AbortController());
-    const results = aborts.map(({ signal }) => pool.infer({ inputs: [command(commands.slow)], signal }));
+    const waits = Array.from({ length: 4 }, () => new Cancellation());
+    const results = waits.map((cancellation) =>
+      pool.infer({ inputs: [command(commands.slow)], cancellation }),
+    );
     expect(pool.pending).toBe(2);
-    aborts[3]?.abort(new Error("no patience"));
+    waits[3]?.cancel(new Error("no patience"));
     expect(pool.pending).toBe(1);
-    aborts[0]?.abort(new Error("no patience"));
+    waits[0]?.cancel(new Error("no patience"));
     await expect(results[3]).rejects.toThrow("no patience");
     await expect(results[0]).rejects.toThrow("no patience");
     const rest = (await Promise.all([results[1], results[2]])) as EngineResult[];
@@ -209,12 +212,12 @@ describe("aborting", () => {
     expect(rest[1]?.queueSeconds).toBeGreaterThan(0.05);
   });
 
-  test("an aborted signal is refused at once", async () => {
+  test("what was cancelled before is refused at once", async () => {
     const { pool } = testPool("typescript", commandOnly);
     await pool.start();
-    await expect(
-      pool.infer({ inputs: [command(0)], signal: AbortSignal.abort(new Error("too late")) }),
-    ).rejects.toThrow("too late");
+    const cancellation = new Cancellation();
+    cancellation.cancel(new Error("too late"));
+    await expect(pool.infer({ inputs: [command(0)], cancellation })).rejects.toThrow("too late");
   });
 });
 

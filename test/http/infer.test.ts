@@ -139,9 +139,9 @@ describe("what the service is told", () => {
 
   it("that the client has gone", async () => {
     const aborted = new Promise<void>((resolve) => {
-      stub.behaviour = ({ signal }) =>
+      stub.behaviour = ({ cancellation }) =>
         new Promise((done) => {
-          signal.addEventListener("abort", () => {
+          cancellation.onCancel(() => {
             resolve();
             done();
           });

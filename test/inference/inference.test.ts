@@ -20,9 +20,9 @@ const answer: Infer = () =>
   Promise.resolve({ outputs: [], queueSeconds: 0, engineSeconds: 0 } as unknown as EngineResult);
 
 /** Never answers before the request's limit. */
-const hang: Infer = ({ signal }) =>
+const hang: Infer = ({ cancellation }) =>
   new Promise((_, reject) => {
-    signal?.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+    cancellation?.onCancel(reject);
   });
 
 /** Answers once it is let. */
@@ -39,7 +39,6 @@ function request(fields: Partial<InferenceRequest> = {}): InferenceRequest {
     outputs: undefined,
     pinnedEngine: undefined,
     timeoutMs: undefined,
-    signal: undefined,
     receivedSeconds: 0,
     ...fields,
   };
