@@ -50,7 +50,7 @@ export function startHostProcess(
     },
     stdio: ["ignore", "pipe", "pipe", "pipe", files.memory, files.artifact ?? "ignore"],
     // A session of its own: Ctrl-C in the gateway's terminal must not end hosts that are still draining.
-    detached: true,
+    detached: false,
   });
   const lastLines: string[] = [];
   const [, stdout, stderr, frames] = child.stdio as unknown as [null, Readable, Readable, Socket];
