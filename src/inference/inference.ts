@@ -2,7 +2,7 @@ import { Cancellation } from "../core/cancellation.ts";
 import type { Clock } from "../core/clock.ts";
 import { HostLostError, type EngineInfo, type EngineResult } from "../core/engine.ts";
 import { GatewayError } from "../core/errors.ts";
-import type { LiveLoad } from "../core/live-load.ts";
+import { type LiveLoad, LiveLoadCounter } from "../core/live-load.ts";
 import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
@@ -89,7 +89,7 @@ export function createInference(options: InferenceOptions): Inference {
   const { models, limits, chooseCanary, onServed, onFailed, onFailover, clock, log } = options;
   const refused = new RefusedInputs();
   const admissions = new Map<string, Admission>();
-  const load = { inFlight: 0, begun: 0 };
+  const load = new LiveLoadCounter();
 
   function admissionOf(model: string): Admission {
     let admission = admissions.get(model);
@@ -224,8 +224,7 @@ export function createInference(options: InferenceOptions): Inference {
       const milliseconds = Math.min(request.timeoutMs ?? Infinity, model.config.timeoutMs);
       const { cancellation = new Cancellation() } = request;
       const endTimeLimit = startTimeLimit(cancellation, milliseconds);
-      load.inFlight++;
-      load.begun++;
+      load.begin();
       try {
         const served = await serve(model, request, cancellation);
         // The reply is written in this turn; whoever watches comes in the next.
@@ -237,7 +236,7 @@ export function createInference(options: InferenceOptions): Inference {
           log.error({ model: model.name, id: request.id, err: thrown }, "inference failed");
         throw error;
       } finally {
-        load.inFlight--;
+        load.end();
         endTimeLimit();
       }
     },

@@ -8,7 +8,8 @@ export interface IdleGate {
   close(): void;
 }
 
-const pollMs = 1;
+/** How often a busy machine is looked at; its load is an average over a second. */
+const busyPollSeconds = 0.02;
 
 export function createIdleGate(options: {
   readonly load: LiveLoad;
@@ -16,21 +17,40 @@ export function createIdleGate(options: {
   readonly seconds: () => number;
 }): IdleGate {
   const { load, utilization, seconds: now } = options;
-  const state = { closed: false };
+  const waiting = new Set<() => void>();
+  let closed = false;
+
+  /** Ends after `seconds`, when the gate is closed, or, if `early`, as soon as nothing is in flight. */
+  function pause(seconds: number, early: boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        waiting.delete(done);
+        load.removeListener(done);
+        resolve();
+      };
+      const timer = setTimeout(done, seconds * 1000);
+      waiting.add(done);
+      if (early) load.onIdle(done);
+    });
+  }
+
   return {
     async wait(maxUtilization, seconds) {
       const until = now() + seconds;
       for (;;) {
-        if (state.closed) return false;
-        if (load.inFlight === 0 && utilization() <= maxUtilization) return true;
-        if (now() >= until) return false;
-        await new Promise((resolve) =>
-          setTimeout(resolve, utilization() > maxUtilization ? 20 * pollMs : pollMs),
-        );
+        if (closed) return false;
+        const busy = utilization() > maxUtilization;
+        if (!busy && load.inFlight === 0) return true;
+        const left = until - now();
+        if (left <= 0) return false;
+        if (busy) await pause(Math.min(busyPollSeconds, left), false);
+        else await pause(left, true);
       }
     },
     close() {
-      state.closed = true;
+      closed = true;
+      for (const done of [...waiting]) done();
     },
   };
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { LiveLoadCounter } from "../../src/core/live-load.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { HostLostError } from "../../src/core/engine.ts";
 import { silentLog } from "../../src/core/log.ts";
@@ -40,7 +41,7 @@ function open() {
   const prepared: string[] = [];
   const shadow = createShadow({
     gate: { wait: () => Promise.resolve(true), close: () => {} },
-    load: { inFlight: 0, begun: 0 },
+    load: new LiveLoadCounter(),
     onResult: (result) => {
       results.push(result.runs.map(({ engine }) => engine.id));
     },

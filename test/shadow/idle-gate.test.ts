@@ -1,0 +1,54 @@
+import { expect, test } from "vitest";
+import { systemClock } from "../../src/core/clock.ts";
+import { LiveLoadCounter } from "../../src/core/live-load.ts";
+import { createIdleGate } from "../../src/shadow/idle-gate.ts";
+
+function open(utilization: () => number = () => 0) {
+  const load = new LiveLoadCounter();
+  return { load, gate: createIdleGate({ load, utilization, seconds: systemClock.seconds }) };
+}
+
+test("is open while nothing is in flight", async () => {
+  expect(await open().gate.wait(0.7, 0)).toBe(true);
+});
+
+test("opens with the last of the requests in flight, not before", async () => {
+  const { load, gate } = open();
+  load.begin();
+  load.begin();
+  let through: boolean | undefined;
+  const waited = gate.wait(0.7, 30).then((answer) => (through = answer));
+  load.end();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(through).toBeUndefined();
+  load.end();
+  expect(await waited).toBe(true);
+});
+
+test("stays shut when the next request comes with the last reply", async () => {
+  const { load, gate } = open();
+  load.begin();
+  const waited = gate.wait(0.7, 0.05);
+  load.end();
+  load.begin();
+  expect(await waited).toBe(false);
+});
+
+test("stays shut while the device is busy, and opens when it no longer is", async () => {
+  let utilization = 0.9;
+  const { gate } = open(() => utilization);
+  expect(await gate.wait(0.7, 0.05)).toBe(false);
+  const waited = gate.wait(0.7, 30);
+  utilization = 0.5;
+  expect(await waited).toBe(true);
+});
+
+test("who waits when it is closed is told at once", async () => {
+  const { load, gate } = open();
+  load.begin();
+  const waited = gate.wait(0.7, 1000);
+  gate.close();
+  expect(await waited).toBe(false);
+  load.end();
+  expect(await gate.wait(0.7, 0)).toBe(false);
+});
