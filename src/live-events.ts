@@ -1,12 +1,13 @@
 import type { DecisionLog } from "./audit/log/decision-log.ts";
 import type { Auditor } from "./audit/auditor.ts";
+import type { Verdict } from "./audit/rules/rule.ts";
 import { limitsOf } from "./compare/options.ts";
 import type { Clock } from "./core/clock.ts";
 import type { EventFeed } from "./core/event-feed.ts";
+import { createSlices, type Slices } from "./core/slices.ts";
 import type { Devices } from "./devices/devices.ts";
 import type { Inference } from "./inference/inference.ts";
 import type { Statistics } from "./inference/statistics.ts";
-import { createSlices } from "./metrics/exposition.ts";
 import type { Metrics } from "./metrics/metrics.ts";
 import type { Engine } from "./models/engine.ts";
 import type { Model } from "./models/model.ts";
@@ -49,9 +50,8 @@ export function publishLive(parts: Parts): LiveEvents {
     // Whoever comes in the middle gets the next ones, whole.
     const watched = !feed.quiet;
     for (const model of models.list()) {
-      if (model.state === "ready") publishModel(model);
+      if (model.state === "ready") await publishModel(model, slices);
       if (watched) figures.push(modelFigures(model, parts));
-      // Many engines are many verdicts and percentiles: live requests come in between.
       if (slices.due()) await slices.pause();
     }
     if (!watched) return;
@@ -64,16 +64,27 @@ export function publishLive(parts: Parts): LiveEvents {
     });
   }
 
-  function publishModel(model: Model): void {
-    auditor.publish([model]);
+  /** Many engines are many verdicts and percentiles: live requests come in between. */
+  async function publishModel(model: Model, slices: Slices): Promise<void> {
+    const verdicts = new Map<Engine, readonly Verdict[]>();
+    // A model that is removed or replaced meanwhile must not leave series behind.
+    const replaced = () => !models.list().includes(model);
+    for (const engine of [model.active, ...model.candidates]) {
+      if (engine) verdicts.set(engine, auditor.publish(model, engine));
+      if (slices.due()) await slices.pause();
+      if (replaced()) return;
+    }
     metrics.set("queue_length", { model: model.name }, inference.waiting(model.name));
     const shares = controller.shares(model);
     for (const engine of model.engines.values()) {
       const labels = { model: model.name, engine: engine.id };
       metrics.set("traffic_share_ratio", labels, shares.get(engine.id) ?? 0);
       showMemory(metrics, labels, engine);
+      if (slices.due()) await slices.pause();
+      if (replaced()) return;
     }
-    if (!feed.quiet) feed.emit("verdict", auditView(model, auditor, controller));
+    const verdictsOn = (engine: Engine) => verdicts.get(engine) ?? auditor.verdicts(model, engine);
+    if (!feed.quiet) feed.emit("verdict", auditView(model, controller, verdictsOn));
   }
 
   function publishUnlessBusy(): void {

@@ -20,6 +20,8 @@ import type { Statistics } from "./inference/statistics.ts";
 import type { Metrics } from "./metrics/metrics.ts";
 import { createMetricsService } from "./metrics/service.ts";
 import type { EngineInfo } from "./core/engine.ts";
+import type { Verdict } from "./audit/rules/rule.ts";
+import type { Engine } from "./models/engine.ts";
 import type { Model } from "./models/model.ts";
 import type { Models } from "./models/models.ts";
 import { createPage } from "./page/page.ts";
@@ -120,7 +122,10 @@ export function createServices(parts: {
     engines: { list: (name) => engineList(models.get(name)) },
     switching: controller,
     audit: {
-      verdicts: (name) => auditView(models.get(name), auditor, controller),
+      verdicts: (name) => {
+        const model = models.get(name);
+        return auditView(model, controller, (engine) => auditor.verdicts(model, engine));
+      },
       report,
     },
     feedback: { label: (name, id, label) => feedback.label(models.get(name), id, label) },
@@ -138,7 +143,11 @@ export function createServices(parts: {
 }
 
 /** Every verdict on every engine of a model, the active one included. */
-export function auditView(model: Model, auditor: Auditor, controller: Controller): AuditView {
+export function auditView(
+  model: Model,
+  controller: Controller,
+  verdictsOn: (engine: Engine) => readonly Verdict[],
+): AuditView {
   return {
     model: model.name,
     reference: model.reference?.id ?? null,
@@ -148,7 +157,7 @@ export function auditView(model: Model, auditor: Auditor, controller: Controller
             {
               engine: engine.id,
               state: controller.stateOf(model.name, engine.id),
-              verdicts: auditor.verdicts(model, engine),
+              verdicts: verdictsOn(engine),
             },
           ]
         : [],

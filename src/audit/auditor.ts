@@ -48,8 +48,8 @@ export interface Auditor {
   evidence(model: Model, engine: Engine): Evidence;
   divergence(model: Model, reference: Engine, candidate: Engine): DivergenceWindow | undefined;
   noise(engine: Engine): NoiseFloor | undefined;
-  /** Brings verdicts, divergence and noise of every model up to date in the metrics. */
-  publish(models: Iterable<Model>): void;
+  /** Brings an engine's verdicts, divergence and noise up to date in the metrics; a millisecond's work. Returns the verdicts. */
+  publish(model: Model, engine: Engine): readonly Verdict[];
   /** Begins the evidence on an engine anew: a person has lifted its quarantine. */
   restart(model: Model, engine: Engine): void;
   forget(model: string): void;
@@ -201,29 +201,28 @@ export function createAuditor(options: {
     });
   }
 
-  function publishModel(model: Model): void {
-    for (const engine of [model.active, ...model.candidates]) {
-      if (!engine) continue;
-      for (const { rule, verdict, have, need } of judgeEngine(model, engine)) {
-        const labels = { model: model.name, candidate: engine.id, rule };
-        metrics.set("verdict", labels, verdict === "pass" ? 1 : verdict === "fail" ? -1 : 0);
-        metrics.set("evidence_samples", { ...labels, kind: "have" }, have);
-        metrics.set("evidence_samples", { ...labels, kind: "need" }, need === null ? Infinity : have + need);
-      }
-      const base = model.reference ?? model.active;
-      if (base)
-        windows.get(windowKey(model, base, engine))?.each((output, metric, quantile) => {
-          const labels = { model: model.name, reference: base.id, candidate: engine.id, output, metric };
-          // Of a similarity the low values are the bad ones.
-          for (const percentile of metric === "cosine" ? [50, 10, 1, 0] : [50, 90, 99, 100])
-            metrics.set("divergence", { ...labels, percentile }, quantile(percentile / 100));
-        });
-      for (const { output, absMax, relMax } of floors.get(engine.manifest.artifact.sha256)?.result() ?? []) {
-        const labels = { model: model.name, engine: engine.id, output };
-        metrics.set("noise_floor", { ...labels, metric: "max_abs" }, absMax);
-        metrics.set("noise_floor", { ...labels, metric: "max_rel" }, relMax);
-      }
+  function publishEngine(model: Model, engine: Engine): readonly Verdict[] {
+    const verdicts = judgeEngine(model, engine);
+    for (const { rule, verdict, have, need } of verdicts) {
+      const labels = { model: model.name, candidate: engine.id, rule };
+      metrics.set("verdict", labels, verdict === "pass" ? 1 : verdict === "fail" ? -1 : 0);
+      metrics.set("evidence_samples", { ...labels, kind: "have" }, have);
+      metrics.set("evidence_samples", { ...labels, kind: "need" }, need === null ? Infinity : have + need);
     }
+    const base = model.reference ?? model.active;
+    if (base)
+      windows.get(windowKey(model, base, engine))?.each((output, metric, quantile) => {
+        const labels = { model: model.name, reference: base.id, candidate: engine.id, output, metric };
+        // Of a similarity the low values are the bad ones.
+        for (const percentile of metric === "cosine" ? [50, 10, 1, 0] : [50, 90, 99, 100])
+          metrics.set("divergence", { ...labels, percentile }, quantile(percentile / 100));
+      });
+    for (const { output, absMax, relMax } of floors.get(engine.manifest.artifact.sha256)?.result() ?? []) {
+      const labels = { model: model.name, engine: engine.id, output };
+      metrics.set("noise_floor", { ...labels, metric: "max_abs" }, absMax);
+      metrics.set("noise_floor", { ...labels, metric: "max_rel" }, relMax);
+    }
+    return verdicts;
   }
 
   return {
@@ -253,9 +252,7 @@ export function createAuditor(options: {
     evidence: evidenceOf,
     divergence: (model, reference, candidate) => windows.get(windowKey(model, reference, candidate)),
     noise: (engine) => floors.get(engine.manifest.artifact.sha256),
-    publish(models) {
-      for (const model of models) if (model.state === "ready") publishModel(model);
-    },
+    publish: publishEngine,
     restart: (model, engine) => keeper.restart(model, engine),
     forget(model) {
       keeper.forget(model);

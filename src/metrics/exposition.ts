@@ -1,4 +1,4 @@
-import { setImmediate } from "node:timers/promises";
+import { createSlices } from "../core/slices.ts";
 import type { Family, FamilySnapshot } from "./family.ts";
 
 export type ExpositionFormat = "prometheus" | "openmetrics";
@@ -7,9 +7,6 @@ export const contentTypes: Record<ExpositionFormat, string> = {
   prometheus: "text/plain; version=0.0.4; charset=utf-8",
   openmetrics: "application/openmetrics-text; version=1.0.0; charset=utf-8",
 };
-
-/** Milliseconds of work between two turns of the event loop. */
-const sliceMs = 0.5;
 
 /**
  * The families as Prometheus text 0.0.4 or OpenMetrics 1.0, UTF-8, in chunks. The event loop turns between chunks, so a
@@ -43,18 +40,6 @@ export async function* expose(
     }
   }
   yield Buffer.from(format === "openmetrics" ? `${chunk}# EOF\n` : chunk);
-}
-
-/** Tells when a stretch of work has run for a slice, and lets the event loop turn. */
-export function createSlices(): { due(): boolean; pause(): Promise<void> } {
-  let until = performance.now() + sliceMs;
-  return {
-    due: () => performance.now() >= until,
-    async pause() {
-      await setImmediate();
-      until = performance.now() + sliceMs;
-    },
-  };
 }
 
 function header({ name, definition }: Family, format: ExpositionFormat): string {

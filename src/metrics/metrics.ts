@@ -1,8 +1,9 @@
 import type { Clock } from "../core/clock.ts";
+import { createSlices } from "../core/slices.ts";
 import type { MetricLabels, MetricName, MetricOfKind } from "./catalog.ts";
 import { catalog, metricPrefix } from "./catalog.ts";
 import type { ExpositionFormat } from "./exposition.ts";
-import { createSlices, expose } from "./exposition.ts";
+import { expose } from "./exposition.ts";
 import type { Family } from "./family.ts";
 import { createFamily, labelText } from "./family.ts";
 import type { LatencyLabels, LatencyRecorder } from "./latency.ts";

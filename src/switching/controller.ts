@@ -3,6 +3,7 @@ import type { Decision, LogEntry } from "../audit/log/entry.ts";
 import type { Clock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
+import { createSlices } from "../core/slices.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Models } from "../models/models.ts";
@@ -106,7 +107,12 @@ export function createController(options: {
     const nowMs = clock.now().getTime();
     const { pausedUntilMs, heldUntilMs, switchTimesMs } = track.saved;
     const activeEvidence = evidenceOf(model, active);
-    const candidates = model.candidates.map((engine) => evidenceOf(model, engine));
+    const candidates: EngineEvidence[] = [];
+    const slices = createSlices();
+    for (const engine of model.candidates) {
+      if (slices.due()) await slices.pause();
+      candidates.push(evidenceOf(model, engine));
+    }
     const action = decide({
       nowSeconds,
       policy,

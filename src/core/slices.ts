@@ -1,0 +1,21 @@
+import { setImmediate } from "node:timers/promises";
+
+/** Work on the event loop gives way to live requests after this long. */
+const sliceMs = 0.5;
+
+/** Tells when a stretch of work has run for a slice, and lets the event loop turn. */
+export interface Slices {
+  due(): boolean;
+  pause(): Promise<void>;
+}
+
+export function createSlices(): Slices {
+  let until = performance.now() + sliceMs;
+  return {
+    due: () => performance.now() >= until,
+    async pause() {
+      await setImmediate();
+      until = performance.now() + sliceMs;
+    },
+  };
+}
