@@ -17,7 +17,8 @@ const benches = {
   http: ["bench/http.ts", "HTTP and protocol with an engine that answers at once"],
   compare: ["bench/compare.ts", "one comparison with every metric"],
   metrics: ["bench/metrics.ts", "recording, and a scrape of a large gateway"],
-  scrape: ["bench/scrape.ts", "what scraping does to requests"],
+  scrape: ["bench/scrape.ts", "what scraping a large gateway does to requests"],
+  watched: ["bench/watched.ts", "what the open page and scraping do to live requests"],
 };
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith("--"));

@@ -3,7 +3,7 @@ import type { EngineInfo, EngineRequest, EngineResult, Runner } from "../core/en
 import { GatewayError } from "../core/errors.ts";
 import type { EngineFolder } from "./repository.ts";
 import type { EngineManifest } from "./manifest.ts";
-import { warmUp } from "./warm-up.ts";
+import { prime, warmUp } from "./warm-up.ts";
 
 /**
  * quarantined: loaded or not, it is given no live request until a person lifts it. `ready` says that a serving
@@ -137,6 +137,14 @@ export class Engine implements Runner {
   /** Starts and warms the serving instances; at once when they are there. @throws GatewayError `conflict` with the reason. */
   load(): Promise<void> {
     return this.serving ? Promise.resolve() : this.#start("serving");
+  }
+
+  /** Loads it and, where it has been idle, has it run a few times: it is about to be given live requests. */
+  async ready(): Promise<void> {
+    const wasServing = this.serving;
+    await this.load();
+    const pool = this.#pools.serving;
+    if (wasServing && pool && this.#info && this.#inFlight === 0) await prime(pool, this.#info);
   }
 
   /** The shadow instance, started when needed. */

@@ -56,7 +56,7 @@ export interface Shadow {
 /** An input waits at most this long for an idle moment. */
 const patienceSeconds = 5;
 /** Share of the time that shadow runs may take: waking hosts and comparing cost live requests even when they are idle-class. */
-const mostDuty = 0.5;
+const mostDuty = 0.6;
 /** A shadow instance that did not load is tried again after this time. */
 const retrySeconds = 60;
 

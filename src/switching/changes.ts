@@ -66,7 +66,7 @@ export function createChanges(options: {
     why: Why & Pick<Decision, "type">,
   ): Promise<SwitchResult> {
     const from = model.active?.id ?? engine.id;
-    await engine.load();
+    await engine.ready();
     if (engine.quarantined) await lift(model, engine, why);
     const to = why.type === "switch" ? "promoted" : "settled";
     const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to } };
@@ -173,7 +173,7 @@ export function createChanges(options: {
   }
 
   async function beginCanary(model: Model, engine: Engine, step: number, why: Why): Promise<void> {
-    await engine.load();
+    await engine.ready();
     const percent = model.config.policy.canary.steps[step] ?? 100;
     const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to: "canary" } };
     const from = model.active?.id ?? null;
