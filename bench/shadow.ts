@@ -11,7 +11,7 @@ import { binaryRequest, demo, makeRepository } from "./support/repository.ts";
 import { median, percentile } from "./support/statistics.ts";
 
 const pairs = quick ? 2 : 5;
-const seconds = quick ? 6 : 15;
+const seconds = quick ? 6 : 30;
 const request = binaryRequest(demo);
 const off = await makeRepository([demo], { engines: 3, settings: ["shadow: { sampleRate: 0 }"] });
 const on = await makeRepository([demo], { engines: 3, settings: ["shadow: { sampleRate: 1 }"] });

@@ -27,6 +27,9 @@ export interface EnginePool extends Runner {
   readonly failure: string | undefined;
 }
 
+/** After a pause this long caches and clocks have gone cold. */
+const coldAfterSeconds = 1;
+
 /** Shadow instances run at idle priority and never answer clients. */
 export type PoolRole = "serving" | "shadow";
 
@@ -141,10 +144,10 @@ export class Engine implements Runner {
 
   /** Loads it and, where it has been idle, has it run a few times: it is about to be given live requests. */
   async ready(): Promise<void> {
-    const wasServing = this.serving;
-    await this.load();
+    if (!this.serving) return this.load();
+    const idle = this.#options.clock.seconds() - this.#lastUsedSeconds > coldAfterSeconds;
     const pool = this.#pools.serving;
-    if (wasServing && pool && this.#info && this.#inFlight === 0) await prime(pool, this.#info);
+    if (idle && pool && this.#info) await prime(pool, this.#info);
   }
 
   /** The shadow instance, started when needed. */
