@@ -63,6 +63,13 @@ export const protocolChecks: Readonly<Record<string, Check>> = {
   "exits with 70 on too large a payload": (start) =>
     expectBroken(start, (bytes) => bytes.writeUInt32LE(frame.payloadLimit + 1, 24)),
 
+  "goes on after SIGINT": async (start) => {
+    const host = await start();
+    await expectAnswer(host, frameType.ping, frameStatus.ok);
+    host.interrupt();
+    await expectAnswer(host, frameType.ping, frameStatus.ok);
+  },
+
   "exits at the end of file": async (start) => {
     const host = await start();
     await expectAnswer(host, frameType.ping, frameStatus.ok);

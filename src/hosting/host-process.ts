@@ -49,14 +49,15 @@ export function startHostProcess(
       CROSSCHECK_THREADS: String(threads),
     },
     stdio: ["ignore", "pipe", "pipe", "pipe", files.memory, files.artifact ?? "ignore"],
-    // A session of its own: Ctrl-C in the gateway's terminal must not end hosts that are still draining.
+    // No session of its own: where the kernel groups tasks by session (sched_autogroup), the idle class of a shadow host
+    // counts only within its session, and in one of its own it would compete with the gateway as an equal.
     detached: false,
   });
   const lastLines: string[] = [];
   const [, stdout, stderr, frames] = child.stdio as unknown as [null, Readable, Readable, Socket];
   for (const [name, stream] of Object.entries({ stdout, stderr })) {
     eachLine(stream, (line) => {
-      log.info({ pid: child.pid, stream: name }, line);
+      log.info({ hostPid: child.pid, stream: name }, line);
       if (name === "stderr" && lastLines.push(line) > lastLinesKept) lastLines.shift();
     });
   }

@@ -17,6 +17,8 @@ export interface RawHost {
   encode(type: number, payload?: Buffer | object, change?: FrameChange): Buffer;
   /** The next answer; rejects when none comes in time or the host is gone. */
   receive(): Promise<{ readonly head: FrameHead; readonly payload: Buffer }>;
+  /** Ctrl-C in the gateway's terminal: SIGINT. */
+  interrupt(): void;
   /** Ends the gateway's side of the socket. */
   hangUp(): void;
   /** How the process ended; rejects when it does not in time. */
@@ -102,6 +104,7 @@ export async function startRawHost(
       });
       return inTime("no answer", Promise.race([answers(), gone]));
     },
+    interrupt: () => host.kill("SIGINT"),
     hangUp: () => void host.socket.destroy(),
     exit: () => inTime("it has not exited", host.exited),
     get alive() {

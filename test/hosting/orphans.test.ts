@@ -49,9 +49,12 @@ test("nor where setpriv is missing: the host library asks the kernel itself", as
   await until(() => !pids.some(isAlive));
 });
 
-test("hosts run in a session of their own, out of reach of Ctrl-C", async () => {
-  const { pids } = await gateway(hostEnv());
-  const session = (pid: number): string | undefined =>
+test("hosts are in the gateway's session, where an idle class counts, and go on after its Ctrl-C", async () => {
+  const { gateway: parent, pids } = await gateway(hostEnv());
+  const session = (pid: number | undefined): string | undefined =>
     fs.readFileSync(`/proc/${pid}/stat`, "latin1").split(") ")[1]?.split(" ")[3];
-  expect(pids.map(session)).toEqual(pids.map(String));
+  expect(pids.map(session)).toEqual(pids.map(() => session(parent.pid)));
+  for (const pid of pids) process.kill(pid, "SIGINT");
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(pids.map(isAlive)).toEqual([true, true, true]);
 });
