@@ -39,7 +39,7 @@ async function installPackages() {
   const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ["npm"];
   // Not `npm ci`: it refuses a lock file in which another platform's optional binaries are missing, which is what
   // registries that do not carry them all produce. `npm install` keeps to the lock file just the same.
-  await run([...npm, "install", "--no-fund", "--no-audit", "--loglevel=error"], {
+  await run([...npm, "install", "--no-save", "--no-fund", "--no-audit", "--loglevel=error"], {
     label: "npm",
     remedy: "check the network and the npm registry setting, then run the command again",
   });
