@@ -1,46 +1,65 @@
 /**
  * What shadow runs do to live requests: every request is a candidate for the shadow (sampleRate 1), two candidates, open
- * loop at half of the capacity measured first. Two gateways, with shadow and without, take turns; each pair meets the
- * same arrivals, and its order alternates.
+ * loop at half of the capacity measured first. Each run starts two gateways anew, with shadow and without (two processes
+ * of one program differ, by what the compiler of JavaScript made of it), which take turns every few seconds: what the
+ * machine does to one it does to the other. Both turns of a pair meet the same arrivals, and the order alternates.
  */
+import { cpuShares, cpuTime } from "./support/cpu-time.ts";
 import { metric, type Server, startGateway } from "./support/gateway.ts";
 import { startGenerator } from "./support/generator.ts";
 import { latenciesMs } from "./support/load.ts";
-import { print, quick, tableHead, tableRow, tell } from "./support/options.ts";
+import { print, quick, serverCores, tableHead, tableRow, tell } from "./support/options.ts";
 import { binaryRequest, demo, makeRepository } from "./support/repository.ts";
 import { median, percentile } from "./support/statistics.ts";
 
-const pairs = quick ? 2 : 5;
-const seconds = quick ? 6 : 30;
+const runCount = quick ? 2 : 5;
+const turns = quick ? 2 : 10;
+/** Of a turn, and how much of its beginning is left out: connections are opened, and what rested is cold. */
+const seconds = quick ? 3 : 6;
+const warmUpMs = 1000;
+/** What is still queued for the shadow is worked off before the other gateway's turn. */
+const restMs = 700;
 const request = binaryRequest(demo);
 const off = await makeRepository([demo], { engines: 3, settings: ["shadow: { sampleRate: 0 }"] });
 const on = await makeRepository([demo], { engines: 3, settings: ["shadow: { sampleRate: 1 }"] });
-const without = await startGateway(off.path);
-const withShadow = await startGateway(on.path);
 const generator = startGenerator();
 
-interface Run {
-  readonly p50: number;
-  readonly p99: number;
-  readonly requests: number;
-  readonly compared: number;
+/** One gateway's turns of a run. */
+class Side {
+  readonly latencies: Float64Array[] = [];
+  requests = 0;
+  compared = 0;
+  stolen = 0;
+  busy = 0;
+
+  /** Of all turns together, or of every other one. */
+  percentile(share: number, which: (turn: number) => boolean = () => true): number {
+    return percentile(
+      Float64Array.from(this.latencies.filter((_, at) => which(at)).flatMap((of) => [...of])),
+      share,
+    );
+  }
 }
 
-async function load(gateway: Server, ratePerSecond: number, seed: number): Promise<Run> {
+interface Run {
+  readonly without: Side;
+  readonly with: Side;
+}
+
+async function turn(gateway: Server, ratePerSecond: number, seed: number, side: Side): Promise<void> {
   const before = await compared(gateway);
+  const time = cpuTime(serverCores);
   const mode = { kind: "open", ratePerSecond, seconds, seed } as const;
   const { result, ids } = await generator.run({ port: gateway.port, request, mode });
   if (result.failed > 0 || ids.answered !== ids.sent) throw new Error(result.errors.join("; "));
-  const after = await compared(gateway);
-  const latencies = latenciesMs(result);
-  // What is still queued is worked off before the other gateway's turn.
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  return {
-    p50: percentile(latencies, 0.5),
-    p99: percentile(latencies, 0.99),
-    requests: latencies.length,
-    compared: after - before,
-  };
+  const { busy, stolen } = cpuShares(time, serverCores);
+  await new Promise((resolve) => setTimeout(resolve, restMs));
+  const begin = Math.min(...result.dueMs) + warmUpMs;
+  side.latencies.push(latenciesMs(result).filter((_, at) => (result.dueMs[at] ?? 0) >= begin));
+  side.requests += result.doneMs.length;
+  side.compared += (await compared(gateway)) - before;
+  side.busy += busy / turns;
+  side.stolen += stolen / turns;
 }
 
 /** Requests whose outputs of a candidate were compared with the reference's: those of the one with fewer. */
@@ -51,61 +70,105 @@ async function compared(gateway: Server): Promise<number> {
   return Math.min(...(await Promise.all(counts)));
 }
 
-try {
-  const capacities: number[] = [];
+async function capacityOf(gateway: Server): Promise<number> {
   const mode = { kind: "closed", concurrency: 4, seconds: 3 } as const;
-  for (let n = 0; n < 3; n += 1) {
-    const { result } = await generator.run({ port: without.port, request, mode });
-    if (n > 0) capacities.push(result.doneMs.length / result.seconds);
-    await generator.run({ port: withShadow.port, request, mode });
+  const { result } = await generator.run({ port: gateway.port, request, mode });
+  return result.doneMs.length / result.seconds;
+}
+
+/** @param rate requests a second; half of the capacity of the gateway without shadow when it is not known yet */
+async function measure(index: number, rate: number | undefined): Promise<{ run: Run; rate: number }> {
+  const without = await startGateway(off.path);
+  const withShadow = await startGateway(on.path);
+  try {
+    const capacities: number[] = [];
+    for (let n = 0; n < 4; n += 1) {
+      capacities.push(await capacityOf(without));
+      await capacityOf(withShadow);
+    }
+    const ratePerSecond = rate ?? Math.round(median(capacities.slice(1)) / 2);
+    await turn(withShadow, ratePerSecond, 99, new Side());
+    const run = { without: new Side(), with: new Side() };
+    for (let at = 0; at < turns; at += 1) {
+      // A B, B A, A B, ...: what drifts meets both alike.
+      const order = [["without", without] as const, ["with", withShadow] as const];
+      if ((at + index) % 2 === 1) order.reverse();
+      for (const [name, gateway] of order) await turn(gateway, ratePerSecond, 100 * index + at, run[name]);
+    }
+    return { run, rate: ratePerSecond };
+  } finally {
+    await Promise.all([without.close(), withShadow.close()]);
   }
-  const capacity = median(capacities);
-  const rate = Math.round(capacity / 2);
-  tell(`capacity ${capacity.toFixed(0)}/s; half of it for ${seconds} s at a time`);
-  await load(withShadow, rate, 99);
-  const runs: { readonly off: Run; readonly on: Run }[] = [];
-  for (let pair = 0; pair < pairs; pair += 1) {
-    const first = pair % 2 === 0 ? without : withShadow;
-    const one = await load(first, rate, pair);
-    const other = await load(first === without ? withShadow : without, rate, pair);
-    runs.push(first === without ? { off: one, on: other } : { off: other, on: one });
-    tell(`pair ${pair + 1}: ${JSON.stringify(runs.at(-1))}`);
+}
+
+try {
+  const runs: Run[] = [];
+  let rate: number | undefined;
+  for (let index = 0; index < runCount; index += 1) {
+    const measured = await measure(index, rate);
+    rate = measured.rate;
+    runs.push(measured.run);
+    const { without, with: withShadow } = measured.run;
+    const ratio = (share: number) => (withShadow.percentile(share) / without.percentile(share)).toFixed(3);
+    tell(`run ${index + 1} of ${runCount}, ${rate}/s: p50 ratio ${ratio(0.5)}, p99 ratio ${ratio(0.99)}`);
   }
-  report(capacity, rate, runs);
+  report(rate ?? Number.NaN, runs);
 } finally {
   generator.close();
-  await Promise.all([without.close(), withShadow.close()]);
   off.remove();
   on.remove();
 }
 
-function report(capacity: number, rate: number, runs: readonly { off: Run; on: Run }[]): void {
+function report(rate: number, runs: readonly Run[]): void {
   const ms = (value: number): string => value.toFixed(3);
+  const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
+  const where = serverCores
+    ? `, gateway and hosts on cores ${serverCores.join(" and ")}, load from others`
+    : "";
   print(
-    `\n${demo.name}, binary, open loop (Poisson), ${rate}/s of a capacity of ${capacity.toFixed(0)}/s at concurrency 4, ` +
-      `${seconds} s a run, latency from the scheduled arrival.\n`,
+    `\n${demo.name}, binary, open loop (Poisson), ${rate}/s: half of the capacity at concurrency 4${where}; a run is ` +
+      `${turns} turns of ${seconds} s each with shadow and without, the first ${warmUpMs / 1000} s of each left out, latency from the scheduled arrival.\n`,
   );
   print(
     tableHead([
-      ...["pair", "p50 ms without", "p50 ms with", "ratio", "p99 ms without", "p99 ms with", "ratio"],
-      ...["compared", "pairs/s"],
+      ...["run", "p50 ms without", "p50 ms with", "ratio", "p99 ms without", "p99 ms with", "ratio"],
+      ...["compared", "pairs/s", "busy without", "busy with", "stolen without", "stolen with"],
     ]),
   );
-  for (const [at, { off, on }] of runs.entries())
+  for (const [at, { without, with: withShadow }] of runs.entries()) {
+    const figures = [0.5, 0.99].flatMap((share) => {
+      const [base, value] = [without.percentile(share), withShadow.percentile(share)];
+      return [ms(base), ms(value), ms(value / base)];
+    });
     print(
       tableRow([
-        ...[at + 1, ms(off.p50), ms(on.p50), ms(on.p50 / off.p50)],
-        ...[ms(off.p99), ms(on.p99), ms(on.p99 / off.p99)],
-        `${((100 * on.compared) / on.requests).toFixed(1)} %`,
-        (on.compared / seconds).toFixed(0),
+        ...[at + 1, ...figures],
+        percent(withShadow.compared / withShadow.requests),
+        (withShadow.compared / (turns * seconds)).toFixed(0),
+        ...[percent(without.busy), percent(withShadow.busy)],
+        ...[percent(without.stolen), percent(withShadow.stolen)],
       ]),
     );
-  for (const key of ["p50", "p99"] as const) {
-    const base = runs.map(({ off }) => off[key]);
+  }
+  for (const [name, share] of [
+    ["p50", 0.5],
+    ["p99", 0.99],
+  ] as const) {
+    const base = runs.map(({ without }) => without.percentile(share));
     const spread = base.map((value) => (value / median(base)).toFixed(3)).join(", ");
-    const ratio = median(runs.map(({ off, on }) => on[key] / off[key]));
+    const ratio = median(
+      runs.map(({ without, with: withShadow }) => withShadow.percentile(share) / without.percentile(share)),
+    );
+    // The same comparison where there is no difference: what the measurement itself can tell apart.
+    const nothing = runs.map(({ without }) =>
+      ms(
+        without.percentile(share, (turn) => turn % 2 === 1) /
+          without.percentile(share, (turn) => turn % 2 === 0),
+      ),
+    );
     print(
-      `\n- ${key}: ratio with to without, median of the pairs: ${ratio.toFixed(3)}; runs without, over their median: ${spread}`,
+      `\n- ${name}: ratio with to without, median of the runs: ${ratio.toFixed(3)}; runs without, over their median: ${spread}; ` +
+        `every other turn without over the others, which differ in nothing: ${nothing.join(", ")}`,
     );
   }
 }

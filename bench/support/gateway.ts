@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { nowMs } from "./load.ts";
+import { serverCores } from "./options.ts";
 
 export const root = resolve(import.meta.dirname, "../..");
 
@@ -44,7 +45,9 @@ export async function startServer(
   const began = nowMs();
   const cwd = join(root, "bench/out");
   mkdirSync(cwd, { recursive: true });
-  const child = spawn(process.execPath, nodeArguments, {
+  const pinned = serverCores === undefined ? [] : ["taskset", "-c", serverCores.join(",")];
+  const [program = "", ...rest] = [...pinned, process.execPath, ...nodeArguments];
+  const child = spawn(program, rest, {
     cwd,
     env: { ...process.env, ...environment },
     stdio: ["ignore", "pipe", "inherit"],

@@ -57,10 +57,16 @@ export async function runLoad(send: () => Promise<unknown>, mode: LoadMode): Pro
       }),
     );
   } else {
-    const arrivals = poisson(mode);
-    const pending: Promise<void>[] = [];
-    await paced(arrivals, (dueAt) => pending.push(one(dueAt)));
-    await Promise.all(pending);
+    let pending = 0;
+    let empty = (): void => {};
+    await paced(poisson(mode), (dueAt) => {
+      pending += 1;
+      void one(dueAt).then(() => {
+        pending -= 1;
+        if (pending === 0) empty();
+      });
+    });
+    if (pending > 0) await new Promise<void>((resolve) => (empty = resolve));
   }
   const seconds = (nowMs() - began) / 1000;
   return { dueMs: Float64Array.from(due), doneMs: Float64Array.from(done), failed, errors, seconds };

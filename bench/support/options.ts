@@ -1,6 +1,13 @@
 /** `--quick` shrinks every bench to a check that it works; its figures mean little. */
 export const quick = process.argv.includes("--quick");
 
+/** `--server-cpus=0,1`: servers get these cores for themselves, so that the load generator takes nothing from them. */
+export const serverCores: readonly number[] | undefined = process.argv
+  .find((argument) => argument.startsWith("--server-cpus="))
+  ?.slice("--server-cpus=".length)
+  .split(",")
+  .map(Number);
+
 /** Cells of a Markdown table row. */
 export function tableRow(cells: readonly (string | number)[]): string {
   return `| ${cells.join(" | ")} |`;
