@@ -193,14 +193,26 @@ describe("noise floor", () => {
     const { outputs } = floor.calibrate({ abs: 1e-3, rel: 0.5 });
     expect(outputs?.["y"]?.abs).toBeGreaterThan(0.0299);
     expect(outputs?.["y"]?.abs).toBeLessThan(0.031);
-    expect(outputs?.["y"]?.rel).toBe(0.5);
+    expect(outputs?.["y"]?.rel).toBeUndefined();
     expect(floor.result()[0]).toMatchObject({ output: "y", runs: 100, bitEqualRatio: 0 });
+  });
+
+  test.each(["polygraphy", "numpy"] as const)("an element of 0 does not lift the limits: %s", (rule) => {
+    const y = (values: number[]) => [f32("y", [2], values)];
+    const floor = createNoiseFloor();
+    for (let run = 0; run < 100; run += 1)
+      floor.add(compareOutputs(y([0, 2]), y([1e-6, 2]), { task: "tensor" }).outputs);
+    const tolerance = floor.calibrate({ abs: 1e-7, rel: 1e-7, rule });
+    const result = (b: number[]) => compareOutputs(y([0, 2]), y(b), { task: "tensor", tolerance }).result;
+    expect(result([2e-6, 2])).toBe("within");
+    expect(result([0, 3])).toBe("diverged");
+    expect(result([1, 2])).toBe("diverged");
   });
 
   test("an engine that repeats itself leaves the tolerance as it is, and a snapshot resumes", () => {
     const floor = createNoiseFloor();
     for (let run = 0; run < 200; run += 1) floor.add(control(0));
-    expect(floor.calibrate({ abs: 1e-3, rel: 1e-3 }).outputs?.["y"]).toEqual({ abs: 1e-3, rel: 1e-3 });
+    expect(floor.calibrate({ abs: 1e-3, rel: 1e-3 }).outputs?.["y"]).toEqual({ abs: 1e-3 });
     const resumed = createNoiseFloor(JSON.parse(JSON.stringify(floor.snapshot())));
     expect(resumed.result()).toEqual(floor.result());
     expect(resumed.result()[0]?.bitEqualRatio).toBe(1);
