@@ -10,7 +10,7 @@ export type ChunkReader = (start: number, count: number) => void;
 export interface Chunk {
   readonly reference: Float64Array;
   readonly candidate: Float64Array;
-  /** Only where the values differ is it read; NaN and infinities give figures without meaning. */
+  /** 0 only for equal values; NaN and infinities give figures without meaning. */
   readonly ulp: Float64Array;
 }
 
@@ -20,6 +20,11 @@ export const chunk: Chunk = {
   candidate: new Float64Array(chunkSize),
   ulp: new Float64Array(chunkSize),
 };
+
+/** Whole numbers and BOOL: classes, indices, masks. */
+export function isWhole({ datatype }: Tensor): boolean {
+  return datatype === "BOOL" || datatype.startsWith("INT") || datatype.startsWith("UINT");
+}
 
 /** A tensor's values as numbers; 64-bit integers lose what lies beyond 2^53. Copies for types JavaScript lacks. */
 export function numbers(tensor: Tensor): ArrayLike<number> {
@@ -53,13 +58,23 @@ export function chunkReader(reference: Tensor, candidate: Tensor): ChunkReader {
       return readBfloat(view(reference) as Uint16Array, view(candidate) as Uint16Array);
     case "FP64":
       return readFloat64(view(reference) as Float64Array, view(candidate) as Float64Array);
+    case "INT64":
+    case "UINT64":
+      return readLong(words(reference), words(candidate), datatype === "INT64");
     default:
-      return readWhole(numbers(reference), numbers(candidate));
+      return readWhole(view(reference) as NumberArray, view(candidate) as NumberArray);
   }
 }
 
+type NumberArray = Exclude<TypedArray, BigInt64Array | BigUint64Array>;
+
 function view(tensor: Tensor): TypedArray {
   return typedView(tensor.datatype, tensor.data);
+}
+
+/** Low and high halves in turn: a 64-bit element as it stands would be an object of its own. */
+function words(tensor: Tensor): Uint32Array {
+  return typedView("UINT32", tensor.data) as Uint32Array;
 }
 
 function bits32(tensor: Tensor): Int32Array {
@@ -134,7 +149,24 @@ function readFloat64(a: Float64Array, b: Float64Array): ChunkReader {
   };
 }
 
-function readWhole(a: ArrayLike<number>, b: ArrayLike<number>): ChunkReader {
+/** Values are rounded beyond 2^53; the distance is 0 for equal ones only, as halves are subtracted before they are joined. */
+function readLong(a: Uint32Array, b: Uint32Array, signed: boolean): ChunkReader {
+  const { reference, candidate, ulp } = chunk;
+  return (start, count) => {
+    for (let i = 0; i < count; i += 1) {
+      const at = 2 * (start + i);
+      const mLow = a[at] as number;
+      const nLow = b[at] as number;
+      const m = signed ? (a[at + 1] as number) | 0 : (a[at + 1] as number);
+      const n = signed ? (b[at + 1] as number) | 0 : (b[at + 1] as number);
+      reference[i] = m * 0x100000000 + mLow;
+      candidate[i] = n * 0x100000000 + nLow;
+      ulp[i] = Math.abs((m - n) * 0x100000000 + (mLow - nLow));
+    }
+  };
+}
+
+function readWhole(a: NumberArray, b: NumberArray): ChunkReader {
   const { reference, candidate, ulp } = chunk;
   return (start, count) => {
     for (let i = 0; i < count; i += 1) {

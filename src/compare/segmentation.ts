@@ -1,6 +1,6 @@
 import type { Tensor } from "../core/tensor.ts";
 import type { SegmentationDifference } from "./difference.ts";
-import { numbers } from "./elements.ts";
+import { isWhole, numbers } from "./elements.ts";
 
 /**
  * Pixels whose class changed between two tensors: scores [N, C, H, W] by argmax over C, one channel by its threshold
@@ -58,10 +58,6 @@ function classesOf(
       }
     }
   }
-}
-
-function isWhole({ datatype }: Tensor): boolean {
-  return datatype === "BOOL" || datatype.startsWith("INT") || datatype.startsWith("UINT");
 }
 
 function inUnitRange(values: ArrayLike<number>): boolean {
