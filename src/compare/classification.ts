@@ -7,8 +7,8 @@ import { numbers } from "./elements.ts";
  * probabilities on both sides (none negative, sum 1 within 1e-3) are taken as they are, others through softmax.
  */
 export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): ClassificationDifference {
-  const a = numbers(reference);
-  const b = numbers(candidate);
+  const a = numbers(reference, 0);
+  const b = numbers(candidate, 1);
   const batch = reference.shape.length > 1 ? (reference.shape[0] as number) : 1;
   const rows = a.length === 0 ? 0 : batch;
   const classes = a.length / batch;

@@ -57,8 +57,8 @@ function detectionsOf(outputs: readonly Tensor[], options: DetectionOptions): De
   const scoreTensor = outputs.find((output) => output.name === options.scores);
   const boxTensor = outputs.find((output) => output.name === options.boxes);
   if (scoreTensor === undefined || boxTensor === undefined || boxTensor.shape.at(-1) !== 4) return undefined;
-  const scores = numbers(scoreTensor);
-  const boxes = numbers(boxTensor);
+  const scores = numbers(scoreTensor, 0);
+  const boxes = numbers(boxTensor, 1);
   const images = boxTensor.shape.length > 2 ? (boxTensor.shape[0] as number) : 1;
   const anchors = boxes.length / 4 / images;
   const classes = scores.length / (anchors * images);

@@ -1,4 +1,4 @@
-import { typedView, type Tensor, type TypedArray } from "../core/tensor.ts";
+import { elementBytes, typedView, type Tensor, type TypedArray } from "../core/tensor.ts";
 import { halfTable } from "./half.ts";
 
 /** Elements decoded at a time: three scratch arrays of 32 kB stay in the first-level caches. */
@@ -26,19 +26,57 @@ export function isWhole({ datatype }: Tensor): boolean {
   return datatype === "BOOL" || datatype.startsWith("INT") || datatype.startsWith("UINT");
 }
 
-/** A tensor's values as numbers; 64-bit integers lose what lies beyond 2^53. Copies for types JavaScript lacks. */
-export function numbers(tensor: Tensor): ArrayLike<number> {
-  const view = typedView(tensor.datatype, tensor.data);
-  if (view instanceof BigInt64Array || view instanceof BigUint64Array) return Float64Array.from(view, Number);
-  if (tensor.datatype === "FP16") {
-    const table = halfTable();
-    return Float32Array.from(view, (bits) => table[bits] as number);
+/**
+ * A tensor's values as numbers; 64-bit integers lose what lies beyond 2^53. Types that JavaScript lacks are decoded into
+ * memory that is used again: the values hold until the next call for the same place.
+ */
+export function numbers(tensor: Tensor, place: 0 | 1 = 0): ArrayLike<number> {
+  const { datatype, data } = tensor;
+  const count = data.byteLength / elementBytes(datatype);
+  switch (datatype) {
+    case "INT64":
+    case "UINT64":
+      return decodeLong(
+        words(tensor),
+        datatype === "INT64",
+        new Float64Array(scratch(place, data), 0, count),
+      );
+    case "FP16":
+      return decodeHalf(view(tensor) as Uint16Array, new Float32Array(scratch(place, data), 0, count));
+    case "BF16":
+      return decodeBfloat(view(tensor) as Uint16Array, new Uint32Array(scratch(place, data), 0, count));
+    default:
+      return view(tensor) as NumberArray;
   }
-  if (tensor.datatype === "BF16") {
-    const words = Uint32Array.from(view, (bits) => bits << 16);
-    return new Float32Array(words.buffer);
+}
+
+/** Kept: large arrays are dear to make and to collect. */
+const places: [ArrayBuffer, ArrayBuffer] = [new ArrayBuffer(0), new ArrayBuffer(0)];
+
+/** Decoded, an element takes at most twice its bytes. */
+function scratch(place: 0 | 1, { byteLength }: Uint8Array): ArrayBuffer {
+  if (places[place].byteLength < 2 * byteLength) places[place] = new ArrayBuffer(2 * byteLength);
+  return places[place];
+}
+
+function decodeLong(from: Uint32Array, signed: boolean, to: Float64Array): Float64Array {
+  for (let i = 0; i < to.length; i += 1) {
+    const high = from[2 * i + 1] as number;
+    to[i] = (signed ? high | 0 : high) * 0x100000000 + (from[2 * i] as number);
   }
-  return view;
+  return to;
+}
+
+function decodeHalf(from: Uint16Array, to: Float32Array): Float32Array {
+  const table = halfTable();
+  for (let i = 0; i < to.length; i += 1) to[i] = table[from[i] as number] as number;
+  return to;
+}
+
+/** Bits of floats, whose upper half a BF16 is. */
+function decodeBfloat(from: Uint16Array, to: Uint32Array<ArrayBuffer>): Float32Array {
+  for (let i = 0; i < to.length; i += 1) to[i] = (from[i] as number) << 16;
+  return new Float32Array(to.buffer, 0, to.length);
 }
 
 /** The reader into `chunk` for two tensors of the same datatype and size. */

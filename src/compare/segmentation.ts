@@ -7,8 +7,8 @@ import { isWhole, numbers } from "./elements.ts";
  * (0.5 where the values lie in 0..1 on both sides, else 0), whole numbers as class labels.
  */
 export function compareSegments(reference: Tensor, candidate: Tensor): SegmentationDifference {
-  const a = numbers(reference);
-  const b = numbers(candidate);
+  const a = numbers(reference, 0);
+  const b = numbers(candidate, 1);
   const { shape } = reference;
   if (isWhole(reference)) return { pixels: a.length, flips: countWhere(a, b, (x, y) => x !== y) };
   const images = shape.length === 4 ? (shape[0] as number) : 1;

@@ -46,6 +46,20 @@ describe("classification", () => {
     expect(compare([1, 0], [0, 1]).classification?.js).toBeCloseTo(Math.log(2), 10);
   });
 
+  test.each([
+    ["FP16", Uint16Array.of(0x3c00, 0x4200, 0x4000), Uint16Array.of(0x3c00, 0x4200, 0x4400)],
+    ["BF16", Uint16Array.of(0x3f80, 0x4040, 0x4000), Uint16Array.of(0x3f80, 0x4040, 0x4080)],
+  ] as const)("scores in %s", (datatype, values, others) => {
+    const scores = (words: Uint16Array): Tensor[] => [
+      { name: "scores", datatype, shape: [1, 3], data: new Uint8Array(words.buffer) },
+    ];
+    // 1, 3, 2 and 1, 3, 4.
+    expect(compareOutputs(scores(values), scores(others), { task: "classification" })).toMatchObject({
+      flip: true,
+      classification: { top1Flips: 1, margin: 1 },
+    });
+  });
+
   test("a candidate of NaN flips every row", () => {
     expect(compare([1, 2], [Number.NaN, Number.NaN])).toMatchObject({ result: "invalid", flip: true });
   });
