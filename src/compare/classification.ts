@@ -17,21 +17,28 @@ export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): 
   let topKFlips = 0;
   let margin = Infinity;
   let exposed = 0;
-  let kl = 0;
-  let js = 0;
+  let kl = Number.NaN;
+  let js = Number.NaN;
   for (let row = 0; row < rows; row += 1) {
     const from = row * classes;
     const best = argmax(a, from, classes);
-    if (best !== argmax(b, from, classes)) top1Flips += 1;
+    const flipped = best !== argmax(b, from, classes);
+    if (flipped) top1Flips += 1;
     if (k > 0 && !sameTop(a, b, from, classes, k)) topKFlips += 1;
-    const rowMargin = (a[from + best] as number) - secondBest(a, from, classes, best);
+    const rowMargin =
+      best === -1 ? Infinity : (a[from + best] as number) - secondBest(a, from, classes, best);
     margin = Math.min(margin, rowMargin);
-    if (2 * largestDifference(a, b, from, classes) >= rowMargin) exposed += 1;
+    if (flipped || 2 * largestDifference(a, b, from, classes) >= rowMargin) exposed += 1;
     const divergence = divergences(a, b, from, classes);
-    kl = Math.max(kl, divergence.kl);
-    js = Math.max(js, divergence.js);
+    kl = larger(kl, divergence.kl);
+    js = larger(js, divergence.js);
   }
   return { rows, top1Flips, topKFlips, margin, exposed, kl, js };
+}
+
+/** NaN only when both are: one row without a figure must not hide the others'. */
+function larger(a: number, b: number): number {
+  return Number.isNaN(b) || a >= b ? a : b;
 }
 
 /** First index of the largest value within the row; NaN never wins, and a row of nothing else gives -1. */
@@ -108,6 +115,7 @@ function divergences(
   const raw = isDistribution(a, from, count) && isDistribution(b, from, count);
   const normA = raw ? 0 : logSumExp(a, from, count);
   const normB = raw ? 0 : logSumExp(b, from, count);
+  if (Number.isNaN(normA + normB)) return { kl: Number.NaN, js: Number.NaN };
   let kl = 0;
   let js = 0;
   for (let i = from; i < from + count; i += 1) {
@@ -120,7 +128,7 @@ function divergences(
     }
     if (q > 0) js += 0.5 * q * Math.log(q / middle);
   }
-  // Rounding may leave a hair below 0; NaN stays NaN.
+  // Rounding may leave a hair below 0.
   return { kl: kl < 0 ? 0 : kl, js: js < 0 ? 0 : js };
 }
 

@@ -1,4 +1,5 @@
 import type { Tensor } from "../core/tensor.ts";
+import type { Task } from "../models/manifest.ts";
 import { compareClasses } from "./classification.ts";
 import { compareDetections } from "./detection.ts";
 import type { Difference, OutputDifference } from "./difference.ts";
@@ -16,7 +17,8 @@ export function compareOutputs(
   options: CompareOptions,
 ): Difference {
   const mismatch = structuralMismatch(reference, candidate);
-  if (mismatch !== undefined) return { result: "invalid", reason: mismatch, flip: true, outputs: [] };
+  if (mismatch !== undefined)
+    return { result: "invalid", reason: mismatch, flip: decides(options.task), outputs: [] };
 
   const outputs: OutputDifference[] = [];
   let diverged = "";
@@ -69,6 +71,11 @@ function whyDiverged(output: OutputDifference, limits: Limits): string {
   if (limits.cosine !== undefined && output.cosine < limits.cosine)
     return `output "${output.name}": cosine ${output.cosine} below ${limits.cosine}`;
   return "";
+}
+
+/** Outputs of the other tasks are figures: nothing is decided by them that could change. */
+function decides(task: Task): boolean {
+  return task !== "regression" && task !== "tensor";
 }
 
 type Decision = Pick<Difference, "flip" | "classification" | "detection" | "segmentation">;

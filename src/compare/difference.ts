@@ -8,7 +8,10 @@ export interface Difference {
   readonly result: Result;
   /** Why it is diverged or invalid: the output and the figure; empty otherwise. */
   readonly reason: string;
-  /** The decision changed: top-1 class, detections, segmentation. Always false for regression and tensor. */
+  /**
+   * The decision changed: top-1 class, detections, segmentation; or the outputs have not the reference's structure.
+   * Always false for regression and tensor.
+   */
   readonly flip: boolean;
   readonly outputs: readonly OutputDifference[];
   readonly classification?: ClassificationDifference | undefined;
@@ -61,11 +64,11 @@ export interface ClassificationDifference {
   readonly top1Flips: number;
   /** Rows whose sets of top-k classes differ. */
   readonly topKFlips: number;
-  /** Smallest distance between the reference's best two scores. */
+  /** Smallest distance between the reference's best two scores; Infinity when no row has two. */
   readonly margin: number;
-  /** Rows where twice the largest difference reaches the margin, so that a flip was possible. */
+  /** Rows that flipped, or where twice the largest difference reaches the margin, so that a flip was possible. */
   readonly exposed: number;
-  /** Largest over rows, in nats: KL(reference || candidate), and Jensen-Shannon (at most ln 2). */
+  /** Largest over rows, in nats: KL(reference || candidate), and Jensen-Shannon (at most ln 2). NaN when no row has one. */
   readonly kl: number;
   readonly js: number;
 }

@@ -11,6 +11,7 @@ export function compareSegments(reference: Tensor, candidate: Tensor): Segmentat
   const b = numbers(candidate, 1);
   const { shape } = reference;
   if (isWhole(reference)) return { pixels: a.length, flips: countWhere(a, b, (x, y) => x !== y) };
+  if (a.length === 0) return { pixels: 0, flips: 0 };
   const images = shape.length === 4 ? (shape[0] as number) : 1;
   const channels = shape.length >= 3 ? (shape.at(-3) as number) : 1;
   if (channels === 1) {

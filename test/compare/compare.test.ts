@@ -71,8 +71,12 @@ describe("result", () => {
     ["name", f32([1]), f32([1], "z"), '"y" is missing'],
   ])("another %s is invalid", (_, a, b, words) => {
     const difference = compareOutputs([a], [b], plain);
-    expect(difference).toMatchObject({ result: "invalid", flip: true });
+    expect(difference).toMatchObject({ result: "invalid", flip: false });
     expect(difference.reason).toContain(words);
+    // Where there is a decision to change, it has.
+    expect(compareOutputs([a], [b], { task: "regression" }).flip).toBe(false);
+    for (const task of ["classification", "detection", "segmentation"] as const)
+      expect(compareOutputs([a], [b], { task }), task).toMatchObject({ result: "invalid", flip: true });
   });
 
   test("right values in the wrong outputs diverge; another order of the outputs does not matter", () => {

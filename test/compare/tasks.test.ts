@@ -61,7 +61,29 @@ describe("classification", () => {
   });
 
   test("a candidate of NaN flips every row", () => {
-    expect(compare([1, 2], [Number.NaN, Number.NaN])).toMatchObject({ result: "invalid", flip: true });
+    expect(compare([1, 2], [Number.NaN, Number.NaN])).toMatchObject({
+      result: "invalid",
+      flip: true,
+      classification: { top1Flips: 1, exposed: 1, margin: 1, kl: Number.NaN },
+    });
+  });
+
+  test("a row of NaN leaves the figures of the others as they are", () => {
+    const none = [Number.NaN, Number.NaN, Number.NaN];
+    const alone = compare([5, 4, 0], [5, 4.4, 0]).classification;
+    for (const [a, b] of [
+      [
+        [...none, 5, 4, 0],
+        [...none, 5, 4.4, 0],
+      ],
+      [
+        [5, 4, 0, ...none],
+        [5, 4.4, 0, ...none],
+      ],
+    ] as const)
+      expect(compare([...a], [...b], [2, 3]).classification).toEqual({ ...alone, rows: 2 });
+    const nothing = compare(none, none).classification;
+    expect(nothing).toMatchObject({ top1Flips: 0, exposed: 0, margin: Infinity, kl: Number.NaN });
   });
 });
 
@@ -179,6 +201,18 @@ describe("segmentation", () => {
     expect(
       compare(f32("m", [1, 2, 2, 2], scores), f32("m", [1, 2, 2, 2], other), { pixelFlipRatio: 0.25 }).flip,
     ).toBe(false);
+  });
+
+  test("an empty batch has no pixels", () => {
+    for (const shape of [
+      [0, 2, 4, 4],
+      [1, 0, 4, 4],
+      [1, 2, 0, 4],
+    ])
+      expect(compare(f32("m", shape, []), f32("m", shape, []))).toMatchObject({
+        flip: false,
+        segmentation: { pixels: 0, flips: 0 },
+      });
   });
 
   test("one channel is cut at 0.5 for probabilities and at 0 for logits; labels are compared", () => {
