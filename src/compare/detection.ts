@@ -1,4 +1,5 @@
 import type { Tensor } from "../core/tensor.ts";
+import { BestScores } from "./best-scores.ts";
 import type { DetectionDifference } from "./difference.ts";
 import { numbers } from "./elements.ts";
 import type { DetectionOptions } from "./options.ts";
@@ -52,6 +53,7 @@ type Box = readonly [x1: number, y1: number, x2: number, y2: number];
 
 /** Best candidates that go into suppression: it is quadratic, and a broken engine may pass every anchor. */
 const mostBoxes = 400;
+const best = new BestScores(mostBoxes);
 
 function detectionsOf(outputs: readonly Tensor[], options: DetectionOptions): Detection[][] | undefined {
   const scoreTensor = outputs.find((output) => output.name === options.scores);
@@ -64,16 +66,20 @@ function detectionsOf(outputs: readonly Tensor[], options: DetectionOptions): De
   const classes = scores.length / (anchors * images);
   if (!Number.isInteger(classes)) return undefined;
   return Array.from({ length: images }, (_, image) => {
-    const found: Detection[] = [];
+    best.clear();
     for (let at = image * anchors; at < (image + 1) * anchors; at += 1) {
       for (let type = 0; type < classes; type += 1) {
         const score = scores[at * classes + type] as number;
         if (score > options.scoreThreshold && type !== options.background)
-          found.push({ type, score, box: boxAt(boxes, at * 4, options.format) });
+          best.add(score, at * classes + type);
       }
     }
-    found.sort((a, b) => b.score - a.score);
-    return suppress(found.slice(0, mostBoxes), options.nmsIou);
+    const found = best.places().map((place): Detection => {
+      const at = Math.floor(place / classes);
+      const box = boxAt(boxes, at * 4, options.format);
+      return { type: place - at * classes, score: scores[place] as number, box };
+    });
+    return suppress(found, options.nmsIou);
   });
 }
 

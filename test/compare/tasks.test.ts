@@ -1,4 +1,6 @@
+import { array, assert, integer, property } from "fast-check";
 import { describe, expect, test } from "vitest";
+import { BestScores } from "../../src/compare/best-scores.ts";
 import { compareOutputs } from "../../src/compare/compare.ts";
 import { createNoiseFloor } from "../../src/compare/noise-floor.ts";
 import type { CompareOptions, DetectionOptions } from "../../src/compare/options.ts";
@@ -186,6 +188,18 @@ describe("detection", () => {
     ]);
     expect(compare([one, ...many.slice(1)], many).detection?.candidate).toBeLessThanOrEqual(400);
   });
+});
+
+test("the best scores are what sorting gives, equal ones in their order", () => {
+  assert(
+    property(array(integer({ min: 0, max: 9 })), integer({ min: 1, max: 8 }), (scores, most) => {
+      const best = new BestScores(most);
+      for (const [place, score] of scores.entries()) best.add(score, place);
+      const sorted = scores.map((_, place) => place);
+      sorted.sort((i, j) => (scores[j] as number) - (scores[i] as number));
+      expect(best.places()).toEqual(sorted.slice(0, most));
+    }),
+  );
 });
 
 describe("segmentation", () => {
