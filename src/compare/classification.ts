@@ -1,17 +1,25 @@
 import type { Tensor } from "../core/tensor.ts";
+import { cutOf } from "./cut.ts";
 import type { ClassificationDifference } from "./difference.ts";
-import { numbers } from "./elements.ts";
+import { isWhole, numbers } from "./elements.ts";
+import { changedLabels } from "./labels.ts";
 
 /**
  * Top-1 and top-k flips, margin and divergence of two score tensors [N, C], [C] or [N, C, 1, ...]. Rows that are
- * probabilities on both sides (none negative, sum 1 within 1e-3) are taken as they are, others through softmax.
+ * probabilities on both sides (none negative, sum 1 within 1e-3) are taken as they are, others through softmax. A
+ * single class flips at its cut; whole numbers are class labels, each a row.
  */
 export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): ClassificationDifference {
+  if (isWhole(reference)) {
+    const { elements, changed } = changedLabels(reference, candidate);
+    return { ...withoutScores, rows: elements, top1Flips: changed };
+  }
   const a = numbers(reference, 0);
   const b = numbers(candidate, 1);
   const batch = reference.shape.length > 1 ? (reference.shape[0] as number) : 1;
   const rows = a.length === 0 ? 0 : batch;
   const classes = a.length / batch;
+  if (classes === 1) return compareSingleClass(a, b);
   const k = Math.min(topK, classes - 1);
   let top1Flips = 0;
   let topKFlips = 0;
@@ -34,6 +42,29 @@ export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): 
     js = larger(js, divergence.js);
   }
   return { rows, top1Flips, topKFlips, margin, exposed, kl, js };
+}
+
+const withoutScores = {
+  topKFlips: 0,
+  margin: Infinity,
+  exposed: 0,
+  kl: Number.NaN,
+  js: Number.NaN,
+};
+
+/** The margin is twice the distance from the cut: that of two scores which add up to 1. */
+function compareSingleClass(a: ArrayLike<number>, b: ArrayLike<number>): ClassificationDifference {
+  const cut = cutOf(a, b);
+  const total = { ...withoutScores, rows: a.length, top1Flips: 0 };
+  for (let row = 0; row < a.length; row += 1) {
+    const x = a[row] as number;
+    const y = b[row] as number;
+    const flipped = x > cut !== y > cut || Number.isNaN(x) !== Number.isNaN(y);
+    if (flipped) total.top1Flips += 1;
+    if (flipped || Math.abs(x - y) >= Math.abs(x - cut)) total.exposed += 1;
+    if (!Number.isNaN(x)) total.margin = Math.min(total.margin, 2 * Math.abs(x - cut));
+  }
+  return total;
 }
 
 /** NaN only when both are: one row without a figure must not hide the others'. */

@@ -58,13 +58,13 @@ export interface Spread {
   readonly p99: number;
 }
 
-/** Of the first output, one row per sample of the batch. */
+/** Of the first output, one row per sample of the batch; of labels, one per element and no scores to tell more from. */
 export interface ClassificationDifference {
   readonly rows: number;
   readonly top1Flips: number;
   /** Rows whose sets of top-k classes differ. */
   readonly topKFlips: number;
-  /** Smallest distance between the reference's best two scores; Infinity when no row has two. */
+  /** Smallest distance between the reference's best two scores, or twice that from the cut; Infinity without scores. */
   readonly margin: number;
   /** Rows that flipped, or where twice the largest difference reaches the margin, so that a flip was possible. */
   readonly exposed: number;

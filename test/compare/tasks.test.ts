@@ -48,6 +48,36 @@ describe("classification", () => {
     expect(compare([1, 0], [0, 1]).classification?.js).toBeCloseTo(Math.log(2), 10);
   });
 
+  test("a single class flips at 0.5 where all are probabilities, else at 0", () => {
+    expect(compare([0.4, 0.9], [0.6, 0.9], [2, 1])).toMatchObject({
+      flip: true,
+      classification: { rows: 2, top1Flips: 1, exposed: 1 },
+    });
+    expect(compare([0.4], [0.6]).flip).toBe(true);
+    expect(compare([0.6], [0.9]).flip).toBe(false);
+    expect(compare([-1, 0.4], [-1, 0.6], [2, 1]).flip).toBe(false);
+    expect(compare([-1, 3], [1, 3], [2, 1]).classification).toMatchObject({ top1Flips: 1, margin: 2 });
+    // One float32 apart, on both sides of the cut.
+    expect(compare([0.5], [0.5 + 2 ** -24]).flip).toBe(true);
+    expect(compare([0.1], [Number.NaN]).flip).toBe(true);
+  });
+
+  test.each([
+    ["INT64", BigInt64Array.of(3n, 2n ** 53n), BigInt64Array.of(3n, 2n ** 53n + 1n)],
+    ["INT32", Int32Array.of(1, 7), Int32Array.of(1, 8)],
+    ["BOOL", Uint8Array.of(0, 1), Uint8Array.of(0, 0)],
+  ] as const)("a first output of %s holds labels, each for itself", (datatype, values, others) => {
+    const labels = (data: { buffer: ArrayBuffer }): Tensor[] => [
+      { name: "label", datatype, shape: [2], data: new Uint8Array(data.buffer) },
+    ];
+    expect(compareOutputs(labels(values), labels(others), { task: "classification" })).toMatchObject({
+      flip: true,
+      classification: { rows: 2, top1Flips: 1, margin: Infinity },
+    });
+    const same = compareOutputs(labels(values), labels(values), { task: "classification" });
+    expect(same).toMatchObject({ flip: false, classification: { top1Flips: 0 } });
+  });
+
   test.each([
     ["FP16", Uint16Array.of(0x3c00, 0x4200, 0x4000), Uint16Array.of(0x3c00, 0x4200, 0x4400)],
     ["BF16", Uint16Array.of(0x3f80, 0x4040, 0x4000), Uint16Array.of(0x3f80, 0x4040, 0x4080)],
