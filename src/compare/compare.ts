@@ -31,11 +31,13 @@ export function compareOutputs(
     invalid ||= whyInvalid(difference);
     diverged ||= whyDiverged(difference, limits);
   }
+  const bitEqual = outputs.every((output) => output.bitEqual);
   const decision = compareDecision(reference, candidate, options);
+  // Whatever the decision is made of: the same bytes decide the same.
+  if (bitEqual) return { result: "bit_equal", reason: "", outputs, ...decision, flip: false };
   if (invalid !== "") return { result: "invalid", reason: invalid, outputs, ...decision };
   if (diverged !== "") return { result: "diverged", reason: diverged, outputs, ...decision };
-  const result = outputs.every((output) => output.bitEqual) ? "bit_equal" : "within";
-  return { result, reason: "", outputs, ...decision };
+  return { result: "within", reason: "", outputs, ...decision };
 }
 
 /** Outputs that cannot be compared at all, in words; undefined when every one has its partner. */

@@ -90,9 +90,12 @@ function boxAt(boxes: ArrayLike<number>, at: number, format: DetectionOptions["f
     number,
     number,
   ];
-  if (format === "center") return [a - c / 2, b - d / 2, a + c / 2, b + d / 2];
-  // Any two opposite corners: a box turned inside out would not even match itself.
-  return [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
+  return format === "center" ? boxOf(a - c / 2, b - d / 2, a + c / 2, b + d / 2) : boxOf(a, b, c, d);
+}
+
+/** From any two opposite corners: a box turned inside out, or of negative size, would not even match itself. */
+function boxOf(x1: number, y1: number, x2: number, y2: number): Box {
+  return [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)];
 }
 
 /** Greedy non-maximum suppression within each class; `found` by falling score. */
@@ -137,11 +140,19 @@ function match(
   return { pairs, left, leftOther: open };
 }
 
-/** Intersection over union; 0 for boxes without area. */
+/** Intersection over union: 1 for a box and itself whatever it is like, else 0 where it has no area. */
 function iou(a: Box, b: Box): number {
   const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
   const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
-  if (!(width > 0 && height > 0)) return 0;
-  const shared = width * height;
-  return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared);
+  if (width > 0 && height > 0) {
+    const shared = width * height;
+    const overlap = shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared);
+    // Infinite boxes, and those so small that their area is 0, have none.
+    if (overlap > 0) return overlap;
+  }
+  return same(a[0], b[0]) && same(a[1], b[1]) && same(a[2], b[2]) && same(a[3], b[3]) ? 1 : 0;
+}
+
+function same(x: number, y: number): boolean {
+  return x === y || (Number.isNaN(x) && Number.isNaN(y));
 }

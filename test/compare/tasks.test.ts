@@ -211,6 +211,25 @@ describe("detection", () => {
     expect(compare([centred(0.2)], [centred(0.25)], { format: "center" }).detection?.minIou).toBeCloseTo(0.8);
   });
 
+  test.each([
+    ["without area", [0.2, 0.2, 0.2, 0.6], "corners"],
+    ["of NaN", [0.2, Number.NaN, 0.4, 0.4], "corners"],
+    ["without end", [0.2, 0.2, Infinity, 0.4], "corners"],
+    ["of negative size", [0.5, 0.5, -0.2, -0.1], "center"],
+    ["without size", [0.5, 0.5, 0, 0], "center"],
+  ] as const)("a box %s matches itself", (_, box, format) => {
+    const at = (score: number): Anchor => [[0.05, score, 0.05], box];
+    expect(compare([at(0.9)], [at(0.9)], { format })).toMatchObject({
+      result: "bit_equal",
+      flip: false,
+      detection: { matched: 1, changed: 0 },
+    });
+    expect(compare([at(0.9)], [at(0.91)], { format })).toMatchObject({
+      flip: false,
+      detection: { matched: 1, changed: 0, minIou: 1 },
+    });
+  });
+
   test("an engine that passes every anchor stays within bounds", () => {
     const many = Array.from({ length: 3000 }, (_, i): Anchor => [
       [0, 0.9, 0.9],
