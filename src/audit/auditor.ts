@@ -72,6 +72,8 @@ export function createAuditor(options: {
   const { comparer, keeper, metrics, deviceState, roleOf, clock, log } = options;
   const windows = new Map<string, DivergenceWindow>();
   const floors = new Map<string, NoiseFloor>();
+  /** Models whose decisions cannot be read, told once. */
+  const undecided = new Set<string>();
   const lastRunSeconds = new WeakMap<Engine, { live: number; shadow: number }>();
 
   function evidenceOf(model: Model, engine: Engine): Evidence {
@@ -141,6 +143,13 @@ export function createAuditor(options: {
     metrics.inc("flips_total", labels, difference.flip ? 1 : 0);
     if (difference.flip || difference.result === "diverged")
       log.debug({ ...labels, id, result: difference.result, flip: difference.flip }, "engines disagree");
+    if (difference.undecided !== undefined && !undecided.has(model.name)) {
+      undecided.add(model.name);
+      log.warn(
+        { ...labels, id, reason: difference.undecided },
+        "decisions cannot be read, so that flips are not counted",
+      );
+    }
     const key = windowKey(model, reference, candidate);
     let window = windows.get(key);
     if (!window) windows.set(key, (window = createDivergenceWindow({ clock })));
@@ -256,6 +265,7 @@ export function createAuditor(options: {
     restart: (model, engine) => keeper.restart(model, engine),
     forget(model) {
       keeper.forget(model);
+      undecided.delete(model);
       for (const name of windows.keys()) if (name.startsWith(`${model}\0`)) windows.delete(name);
     },
   };

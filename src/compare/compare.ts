@@ -33,8 +33,12 @@ export function compareOutputs(
   }
   const bitEqual = outputs.every((output) => output.bitEqual);
   const decision = compareDecision(reference, candidate, options);
-  // Whatever the decision is made of: the same bytes decide the same.
-  if (bitEqual) return { result: "bit_equal", reason: "", outputs, ...decision, flip: false };
+  // Whatever the decision is made of: the same bytes decide the same. One that cannot be read counts for nothing even so,
+  // or the inputs on which engines agree would be the only ones that count.
+  if (bitEqual) {
+    const flip = decision.flip === undefined ? undefined : false;
+    return { result: "bit_equal", reason: "", outputs, ...decision, flip };
+  }
   if (invalid !== "") return { result: "invalid", reason: invalid, outputs, ...decision };
   if (diverged !== "") return { result: "diverged", reason: diverged, outputs, ...decision };
   return { result: "within", reason: "", outputs, ...decision };
@@ -80,7 +84,7 @@ function decides(task: Task): boolean {
   return task !== "regression" && task !== "tensor";
 }
 
-type Decision = Pick<Difference, "flip" | "classification" | "detection" | "segmentation">;
+type Decision = Pick<Difference, "flip" | "undecided" | "classification" | "detection" | "segmentation">;
 
 function compareDecision(
   reference: readonly Tensor[],
@@ -96,9 +100,11 @@ function compareDecision(
       return { flip: classification.top1Flips > 0, classification };
     }
     case "detection": {
-      if (options.detection === undefined) return { flip: false };
-      const detection = compareDetections(reference, candidate, options.detection);
-      return { flip: detection !== undefined && detection.changed > 0, detection };
+      const detection = options.detection
+        ? compareDetections(reference, candidate, options.detection)
+        : "nothing says which outputs hold detections: set detection.scores and detection.boxes in model.yaml";
+      if (typeof detection === "string") return { flip: undefined, undecided: detection };
+      return { flip: detection.changed > 0, detection };
     }
     case "segmentation": {
       const segmentation = compareSegments(first, other);

@@ -1,4 +1,4 @@
-import type { Tensor } from "../core/tensor.ts";
+import { elementCount, type Tensor } from "../core/tensor.ts";
 import { BestScores } from "./best-scores.ts";
 import type { DetectionDifference } from "./difference.ts";
 import { numbers } from "./elements.ts";
@@ -6,18 +6,20 @@ import type { DetectionOptions } from "./options.ts";
 
 /**
  * Decodes both sides (score threshold, non-maximum suppression per class) and matches their detections greedily, the
- * reference's best score first, by class and IoU. Scores [N, A, C], boxes [N, A, 4]; coordinates in any unit.
+ * reference's best score first, by class and IoU. Scores [N, A, C], boxes [N, A, 4]; coordinates in any unit. Both sides
+ * have the same outputs.
  *
- * @returns undefined when the tensors do not have these shapes.
+ * @returns why there is nothing to compare, with the remedy, when no outputs have these names and shapes.
  */
 export function compareDetections(
   reference: readonly Tensor[],
   candidate: readonly Tensor[],
   options: DetectionOptions,
-): DetectionDifference | undefined {
-  const a = detectionsOf(reference, options);
-  const b = detectionsOf(candidate, options);
-  if (a === undefined || b === undefined) return undefined;
+): DetectionDifference | string {
+  const layout = layoutOf(reference, options);
+  if (typeof layout === "string") return layout;
+  const a = detectionsOf(reference, layout, options);
+  const b = detectionsOf(candidate, layout, options);
   const total = {
     reference: 0,
     candidate: 0,
@@ -55,23 +57,53 @@ type Box = readonly [x1: number, y1: number, x2: number, y2: number];
 const mostBoxes = 400;
 const best = new BestScores(mostBoxes);
 
-function detectionsOf(outputs: readonly Tensor[], options: DetectionOptions): Detection[][] | undefined {
-  const scoreTensor = outputs.find((output) => output.name === options.scores);
-  const boxTensor = outputs.find((output) => output.name === options.boxes);
-  if (scoreTensor === undefined || boxTensor === undefined || boxTensor.shape.at(-1) !== 4) return undefined;
-  const scores = numbers(scoreTensor, 0);
-  const boxes = numbers(boxTensor, 1);
-  const images = boxTensor.shape.length > 2 ? (boxTensor.shape[0] as number) : 1;
-  const anchors = boxes.length / 4 / images;
-  const classes = scores.length / (anchors * images);
-  if (!Number.isInteger(classes)) return undefined;
+interface Layout {
+  readonly images: number;
+  readonly anchors: number;
+  readonly classes: number;
+}
+
+function layoutOf(outputs: readonly Tensor[], { scores, boxes }: DetectionOptions): Layout | string {
+  const scoreTensor = outputs.find((output) => output.name === scores);
+  const boxTensor = outputs.find((output) => output.name === boxes);
+  if (scoreTensor === undefined) return noOutput("scores", scores, outputs);
+  if (boxTensor === undefined) return noOutput("boxes", boxes, outputs);
+  const { shape } = boxTensor;
+  const images = shape.length > 2 ? (shape[0] as number) : 1;
+  const anchors = images === 0 ? 0 : elementCount(shape) / 4 / images;
+  const classes = anchors === 0 ? 1 : elementCount(scoreTensor.shape) / (anchors * images);
+  // Scores with the classes before the anchors would be read as something else.
+  const readable = classes === 1 || (Number.isInteger(classes) && scoreTensor.shape.at(-1) === classes);
+  if (shape.at(-1) === 4 && readable) return { images, anchors, classes };
+  return (
+    `detections are read from boxes [N, A, 4] and scores [N, A, C], but the outputs are ${shown(outputs)}: ` +
+    "let detection.boxes and detection.scores in model.yaml name outputs of these shapes, or give the model another task"
+  );
+}
+
+function noOutput(key: "scores" | "boxes", name: string, outputs: readonly Tensor[]): string {
+  return `there is no output "${name}", the outputs are ${shown(outputs)}: set detection.${key} in model.yaml`;
+}
+
+function shown(outputs: readonly Tensor[]): string {
+  return outputs.map(({ name, shape }) => `"${name}" [${shape.join(",")}]`).join(", ");
+}
+
+function detectionsOf(
+  outputs: readonly Tensor[],
+  { images, anchors, classes }: Layout,
+  options: DetectionOptions,
+): Detection[][] {
+  const scores = numbers(outputs.find(({ name }) => name === options.scores) as Tensor, 0);
+  const boxes = numbers(outputs.find(({ name }) => name === options.boxes) as Tensor, 1);
+  // Were the only class the background, nothing would ever be found.
+  const background = classes === 1 ? undefined : options.background;
   return Array.from({ length: images }, (_, image) => {
     best.clear();
     for (let at = image * anchors; at < (image + 1) * anchors; at += 1) {
       for (let type = 0; type < classes; type += 1) {
         const score = scores[at * classes + type] as number;
-        if (score > options.scoreThreshold && type !== options.background)
-          best.add(score, at * classes + type);
+        if (score > options.scoreThreshold && type !== background) best.add(score, at * classes + type);
       }
     }
     const found = best.places().map((place): Detection => {

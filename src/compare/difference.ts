@@ -10,9 +10,11 @@ export interface Difference {
   readonly reason: string;
   /**
    * The decision changed: top-1 class, detections, segmentation; or the outputs have not the reference's structure.
-   * Always false for regression and tensor.
+   * Always false for regression and tensor; undefined when the decision could not be read, which is no evidence at all.
    */
-  readonly flip: boolean;
+  readonly flip: boolean | undefined;
+  /** Why the decision could not be read, with the remedy. */
+  readonly undecided?: string | undefined;
   readonly outputs: readonly OutputDifference[];
   readonly classification?: ClassificationDifference | undefined;
   readonly detection?: DetectionDifference | undefined;

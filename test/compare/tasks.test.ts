@@ -230,6 +230,56 @@ describe("detection", () => {
     });
   });
 
+  test.each([
+    [
+      "another name",
+      { scores: "confidence" },
+      'no output "confidence", the outputs are "scores" [1,2,3], "boxes"',
+    ],
+    ["another name of the boxes", { boxes: "rectangles" }, "set detection.boxes in model.yaml"],
+    ["another layout", { boxes: "scores" }, "boxes [N, A, 4]"],
+  ])("%s: the decision cannot be read, and why is told", (_, change, words) => {
+    for (const other of [one, nothing]) {
+      const difference = compare([one, nothing], [one, other], change);
+      expect(difference.flip).toBeUndefined();
+      expect(difference.detection).toBeUndefined();
+      expect(difference.undecided).toContain(words);
+    }
+  });
+
+  test("scores with the classes before the anchors are not read as something else", () => {
+    const transposed = (off: number) => [
+      f32("scores", [1, 3, 2], [0.05, 0.99, 0.9 + off, 0.01, 0.05, 0]),
+      f32("boxes", [1, 2, 4], [...one[1], ...nothing[1]]),
+    ];
+    const { flip, undecided } = compareOutputs(transposed(0), transposed(0.01), {
+      task: "detection",
+      detection: options,
+    });
+    expect(flip).toBeUndefined();
+    expect(undecided).toContain('"scores" [1,3,2]');
+  });
+
+  test("without a word about detections nothing is decided", () => {
+    const difference = compareOutputs(outputs([one]), outputs([nothing]), { task: "detection" });
+    expect(difference).toMatchObject({ result: "diverged", flip: undefined });
+    expect(difference.undecided).toContain("detection.scores");
+  });
+
+  test("an only class is no background", () => {
+    const only = (score: number) => [f32("scores", [1, 1, 1], [score]), f32("boxes", [1, 1, 4], one[1])];
+    const lost = compareOutputs(only(0.9), only(0.1), { task: "detection", detection: options });
+    expect(lost).toMatchObject({ flip: true, detection: { reference: 1, candidate: 0 } });
+  });
+
+  test("no boxes at all are no detections", () => {
+    const none = [f32("scores", [0], []), f32("boxes", [0, 4], [])];
+    expect(compareOutputs(none, none, { task: "detection", detection: options })).toMatchObject({
+      flip: false,
+      detection: { reference: 0, candidate: 0 },
+    });
+  });
+
   test("an engine that passes every anchor stays within bounds", () => {
     const many = Array.from({ length: 3000 }, (_, i): Anchor => [
       [0, 0.9, 0.9],
