@@ -17,3 +17,8 @@ parentPort?.on("message", ({ id, outputs, pairs, options }: CompareJob) => {
     parentPort?.postMessage({ id, error: error instanceof Error ? error.message : String(error) });
   }
 });
+
+// A job that cannot be read has no id to answer: the thread ends, and with it every job that waits for it.
+parentPort?.on("messageerror", (error) => {
+  throw error;
+});
