@@ -41,7 +41,10 @@ interface AuditedReply {
 export interface Auditor {
   answered(answer: AuditedAnswer): void;
   failed(model: Model, engine: Engine): void;
-  /** Runs in the order they ran in, and the reply that the client got for the same input. */
+  /**
+   * Runs in the order they ran in, and the reply that the client got for the same input. The runs' outputs are taken
+   * away: their memory goes to the comparing thread.
+   */
   shadowed(model: Model, runs: readonly AuditedRun[], reply: AuditedReply): Promise<void>;
   verdicts(model: Model, engine: Engine): readonly Verdict[];
   /** Everything about one engine against the reference, for reports. */
@@ -180,14 +183,19 @@ export function createAuditor(options: {
     }
     const again = good.findIndex(({ engine }) => engine === reply.engine);
     const outputs = good.map((run) => run.outputs ?? []);
+    // Runs beside the traffic have no reader after this one; the reply's outputs are the client's.
+    const givenUp = new Set(outputs.keys());
     if (again >= 0) {
-      // The client may have asked for some of the outputs only.
-      const names = new Set(reply.outputs.map(({ name }) => name));
-      outputs.push(
-        reply.outputs,
-        (outputs[again] ?? []).filter(({ name }) => names.has(name)),
-      );
-      pairs.push([good.length, good.length + 1]);
+      const whole = outputs[again] ?? [];
+      const replied = outputs.push(reply.outputs) - 1;
+      let control = again;
+      if (reply.outputs.length < whole.length) {
+        // The client asked for some of the outputs only.
+        const names = new Set(reply.outputs.map(({ name }) => name));
+        control = outputs.push(whole.filter(({ name }) => names.has(name))) - 1;
+        givenUp.add(control);
+      }
+      pairs.push([replied, control]);
       takers.push((difference) => addNoise(reply.engine, difference));
     }
     if (pairs.length === 0) return;
@@ -195,7 +203,12 @@ export function createAuditor(options: {
     // What the base cannot keep to itself, nobody else is held to.
     const floor = baseRun && floors.get(baseRun.engine.manifest.artifact.sha256);
     const limits = floor ? floor.calibrate(tolerance ?? {}) : tolerance;
-    const differences = await comparer.compare(outputs, pairs, { task, tolerance: limits, detection });
+    const differences = await comparer.compare(
+      outputs,
+      pairs,
+      { task, tolerance: limits, detection },
+      givenUp,
+    );
     for (const [place, difference] of differences.entries()) takers[place]?.(difference);
   }
 

@@ -7,13 +7,15 @@ import type { CompareOptions } from "./options.ts";
 /** Compares in a thread of its own, so that the event loop and with it live requests do not wait for it. */
 export interface Comparer {
   /**
-   * One difference for each pair of places in `outputs`. The tensors are copied.
+   * One difference for each pair of places in `outputs`. The tensors are copied, but for the places in `givenUp`: their
+   * memory moves to the thread, and whoever looks at it afterwards finds it empty.
    * @throws Error when the thread ended, or took too long and was ended; it is started again for the next job.
    */
   compare(
     outputs: readonly (readonly Tensor[])[],
     pairs: readonly (readonly [reference: number, candidate: number])[],
     options: CompareOptions,
+    givenUp?: ReadonlySet<number>,
   ): Promise<Difference[]>;
   /** Jobs not answered yet. */
   readonly pending: number;
@@ -92,14 +94,17 @@ export function createComparer({ limitSeconds = usualLimitSeconds } = {}): Compa
   }
 
   return {
-    compare(outputs, pairs, options) {
+    compare(outputs, pairs, options, givenUp) {
       if (closed) return Promise.reject(new Error("the comparer is closed"));
       const to = (worker ??= start());
       const id = nextId++;
-      const transfer: ArrayBuffer[] = [];
-      const copies = outputs.map((tensors) => tensors.map((tensor) => owned(tensor, transfer)));
+      // A set: the outputs of one run may lie in one buffer.
+      const transfer = new Set<ArrayBuffer>();
+      const sent = outputs.map((tensors, place) =>
+        tensors.map((tensor) => owned(tensor, givenUp?.has(place) ?? false, transfer)),
+      );
       return new Promise((resolve, reject) => {
-        to.postMessage({ id, outputs: copies, pairs, options } satisfies CompareJob, transfer);
+        to.postMessage({ id, outputs: sent, pairs, options } satisfies CompareJob, [...transfer]);
         // Only what was sent is waited for.
         waiting.set(id, { resolve, reject });
         to.ref();
@@ -118,9 +123,10 @@ export function createComparer({ limitSeconds = usualLimitSeconds } = {}): Compa
   };
 }
 
-/** A copy with memory of its own: cloning a view would copy the whole buffer that it looks into. */
-function owned({ name, datatype, shape, data }: Tensor, transfer: ArrayBuffer[]): Tensor {
-  const copy = new Uint8Array(data);
-  transfer.push(copy.buffer);
-  return { name, datatype, shape, data: copy };
+/** With memory that may move: cloning a view would copy the whole buffer that it looks into. */
+function owned(tensor: Tensor, givenUp: boolean, transfer: Set<ArrayBuffer>): Tensor {
+  const { name, datatype, shape } = tensor;
+  const data = givenUp ? (tensor.data as Uint8Array<ArrayBuffer>) : new Uint8Array(tensor.data);
+  transfer.add(data.buffer);
+  return { name, datatype, shape, data };
 }

@@ -23,6 +23,7 @@ function scene(settings: object = {}) {
       outputs: readonly (readonly Tensor[])[],
       pairs: readonly (readonly [number, number])[],
       options: Parameters<typeof compareOutputs>[2],
+      _givenUp?: ReadonlySet<number>,
     ) => pairs.map(([a, b]) => compareOutputs(outputs[a] ?? [], outputs[b] ?? [], options)),
   );
   const auditor = createAuditor({
@@ -78,4 +79,36 @@ test("decisions that cannot be read are no flips and no pass, and the log says o
     outputs: [],
   });
   expect(warn).toHaveBeenCalledTimes(2);
+});
+
+test("runs are given up and sent once, the client's reply is neither", async () => {
+  const { model, reference, candidate, compare, auditor, run } = scene();
+  const outputs = () => [f32("y", [1]), f32("z", [2])];
+  const shadowed = (asked: readonly Tensor[]) =>
+    auditor.shadowed(model, [run(reference, outputs()), run(candidate, outputs())], {
+      id: "r",
+      engine: reference,
+      outputs: asked,
+    });
+  await shadowed(outputs());
+  const [all, pairs, , givenUp] = compare.mock.calls[0] ?? [];
+  expect([all?.length, pairs, givenUp]).toEqual([
+    3,
+    [
+      [0, 1],
+      [2, 0],
+    ],
+    new Set([0, 1]),
+  ]);
+  await shadowed([f32("z", [2])]);
+  const [some, others, , given] = compare.mock.calls[1] ?? [];
+  expect([some?.[3]?.map(({ name }) => name), others?.[1], given]).toEqual([
+    ["z"],
+    [2, 3],
+    new Set([0, 1, 3]),
+  ]);
+  expect(auditor.noise(reference)?.result()).toMatchObject([
+    { output: "y", runs: 1 },
+    { output: "z", runs: 2, bitEqualRatio: 1 },
+  ]);
 });

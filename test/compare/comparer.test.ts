@@ -45,6 +45,22 @@ test("jobs are answered each with its own differences", async () => {
   expect(threads).toHaveLength(1);
 });
 
+test("what is given up moves, several tensors of one buffer at once; the rest is copied", async () => {
+  const buffer = Float32Array.of(1, 2).buffer;
+  const part = (name: string, at: number): Tensor => ({
+    name,
+    datatype: "FP32",
+    shape: [1],
+    data: new Uint8Array(buffer, at, 4),
+  });
+  const kept = [part("a", 0), part("b", 4)].map((tensor) => ({ ...tensor, data: tensor.data.slice() }));
+  const given = [part("a", 0), part("b", 4)];
+  const job = comparer.compare([kept, given, given.slice(1)], [[0, 1]], { task: "tensor" }, new Set([1, 2]));
+  await expect(job).resolves.toMatchObject([{ result: "bit_equal" }]);
+  expect(given.map(({ data }) => data.byteLength)).toEqual([0, 0]);
+  expect(kept.map(({ data }) => data.byteLength)).toEqual([4, 4]);
+});
+
 test("a job that throws fails alone", async () => {
   const unknown = y(1).map((tensor) => ({ ...tensor, datatype: "FP8" }) as unknown as Tensor);
   const other = y(2).map((tensor) => ({ ...tensor, datatype: "FP8" }) as unknown as Tensor);
