@@ -1,10 +1,9 @@
-import { constants, setPriority } from "node:os";
 import { parentPort } from "node:worker_threads";
 import { compareOutputs } from "./compare.ts";
 import type { CompareJob } from "./comparer.ts";
+import { makeThreadIdle } from "./idle-thread.ts";
 
-// Linux sets the priority of the calling thread alone; elsewhere it would be the whole gateway's.
-if (process.platform === "linux") setPriority(constants.priority.PRIORITY_LOW);
+makeThreadIdle();
 
 /** The worker's side: one job after another, each answered with as many differences as it has pairs. */
 parentPort?.on("message", ({ id, outputs, pairs, options }: CompareJob) => {

@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import type { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createComparer, type Comparer } from "../../src/compare/comparer.ts";
@@ -43,6 +44,16 @@ test("jobs are answered each with its own differences", async () => {
   expect(results).toEqual(["bit_equal", "diverged", "bit_equal"]);
   expect(comparer.pending).toBe(0);
   expect(threads).toHaveLength(1);
+});
+
+test.runIf(process.platform === "linux")("the thread is of the idle class, and no other is", async () => {
+  await works();
+  const policies = readdirSync("/proc/self/task").map((thread) => {
+    const stat = readFileSync(`/proc/self/task/${thread}/stat`, "utf8");
+    // Field 41; the second, the name, may hold spaces.
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[38]);
+  });
+  expect(policies.filter((policy) => policy === 5)).toHaveLength(1);
 });
 
 test("what is given up moves, several tensors of one buffer at once; the rest is copied", async () => {
