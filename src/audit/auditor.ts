@@ -41,7 +41,10 @@ interface AuditedReply {
 export interface Auditor {
   answered(answer: AuditedAnswer): void;
   failed(model: Model, engine: Engine): void;
-  /** Runs in the order they ran in, and the reply that the client got for the same input. */
+  /**
+   * Runs in the order they ran in, and the reply that the client got for the same input. The runs' outputs are taken
+   * away: their memory goes to the comparing thread.
+   */
   shadowed(model: Model, runs: readonly AuditedRun[], reply: AuditedReply): Promise<void>;
   verdicts(model: Model, engine: Engine): readonly Verdict[];
   /** Everything about one engine against the reference, for reports. */
@@ -72,6 +75,8 @@ export function createAuditor(options: {
   const { comparer, keeper, metrics, deviceState, roleOf, clock, log } = options;
   const windows = new Map<string, DivergenceWindow>();
   const floors = new Map<string, NoiseFloor>();
+  /** Models whose decisions cannot be read, told once. */
+  const undecided = new Set<string>();
   const lastRunSeconds = new WeakMap<Engine, { live: number; shadow: number }>();
 
   function evidenceOf(model: Model, engine: Engine): Evidence {
@@ -141,6 +146,13 @@ export function createAuditor(options: {
     metrics.inc("flips_total", labels, difference.flip ? 1 : 0);
     if (difference.flip || difference.result === "diverged")
       log.debug({ ...labels, id, result: difference.result, flip: difference.flip }, "engines disagree");
+    if (difference.undecided !== undefined && !undecided.has(model.name)) {
+      undecided.add(model.name);
+      log.warn(
+        { ...labels, id, reason: difference.undecided },
+        "decisions cannot be read, so that flips are not counted",
+      );
+    }
     const key = windowKey(model, reference, candidate);
     let window = windows.get(key);
     if (!window) windows.set(key, (window = createDivergenceWindow({ clock })));
@@ -171,14 +183,19 @@ export function createAuditor(options: {
     }
     const again = good.findIndex(({ engine }) => engine === reply.engine);
     const outputs = good.map((run) => run.outputs ?? []);
+    // Runs beside the traffic have no reader after this one; the reply's outputs are the client's.
+    const givenUp = new Set(outputs.keys());
     if (again >= 0) {
-      // The client may have asked for some of the outputs only.
-      const names = new Set(reply.outputs.map(({ name }) => name));
-      outputs.push(
-        reply.outputs,
-        (outputs[again] ?? []).filter(({ name }) => names.has(name)),
-      );
-      pairs.push([good.length, good.length + 1]);
+      const whole = outputs[again] ?? [];
+      const replied = outputs.push(reply.outputs) - 1;
+      let control = again;
+      if (reply.outputs.length < whole.length) {
+        // The client asked for some of the outputs only.
+        const names = new Set(reply.outputs.map(({ name }) => name));
+        control = outputs.push(whole.filter(({ name }) => names.has(name))) - 1;
+        givenUp.add(control);
+      }
+      pairs.push([replied, control]);
       takers.push((difference) => addNoise(reply.engine, difference));
     }
     if (pairs.length === 0) return;
@@ -186,7 +203,12 @@ export function createAuditor(options: {
     // What the base cannot keep to itself, nobody else is held to.
     const floor = baseRun && floors.get(baseRun.engine.manifest.artifact.sha256);
     const limits = floor ? floor.calibrate(tolerance ?? {}) : tolerance;
-    const differences = await comparer.compare(outputs, pairs, { task, tolerance: limits, detection });
+    const differences = await comparer.compare(
+      outputs,
+      pairs,
+      { task, tolerance: limits, detection },
+      givenUp,
+    );
     for (const [place, difference] of differences.entries()) takers[place]?.(difference);
   }
 
@@ -256,6 +278,7 @@ export function createAuditor(options: {
     restart: (model, engine) => keeper.restart(model, engine),
     forget(model) {
       keeper.forget(model);
+      undecided.delete(model);
       for (const name of windows.keys()) if (name.startsWith(`${model}\0`)) windows.delete(name);
     },
   };

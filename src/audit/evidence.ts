@@ -185,10 +185,10 @@ export function createEvidence(options: {
       (failed) => count("error", failed),
       snapshot?.choices.attempt,
     ),
-    comparison: createBlockChoice<{ flip: boolean; outside: boolean }>(
+    comparison: createBlockChoice<{ flip: boolean | null; outside: boolean }>(
       random,
       ({ flip, outside }) => {
-        count("flip", flip);
+        if (flip !== null) count("flip", flip);
         count("outside", outside);
       },
       snapshot?.choices.comparison,
@@ -242,7 +242,9 @@ export function createEvidence(options: {
     counts[result === "bit_equal" ? "bitEqual" : result] += 1;
     if (flip) counts.flips += 1;
     choices.attempt.add(event.blockId, false);
-    choices.comparison.add(event.blockId, { flip, outside: result === "diverged" || result === "invalid" });
+    const outside = result === "diverged" || result === "invalid";
+    // A decision that could not be read is neither a flip nor none.
+    choices.comparison.add(event.blockId, { flip: flip ?? null, outside });
   }
 
   function observeDevice(): void {
@@ -337,7 +339,7 @@ export interface EvidenceSnapshot {
     readonly steady: PairObservation | null;
     readonly afterIdle: PairObservation | null;
     readonly attempt: boolean | null;
-    readonly comparison: { flip: boolean; outside: boolean } | null;
+    readonly comparison: { flip: boolean | null; outside: boolean } | null;
   };
 }
 

@@ -106,7 +106,7 @@ function summarise(reference: string, inputs: InputKind, differences: readonly D
     bitEqual: count(({ result }) => result === "bit_equal"),
     diverged: count(({ result }) => result === "diverged"),
     invalid: count(({ result }) => result === "invalid"),
-    flips: count(({ flip }) => flip),
+    flips: count(({ flip }) => flip === true),
     maxAbs: Math.max(0, ...maxima),
     reason: differences.find(({ reason }) => reason !== "")?.reason ?? "",
   };

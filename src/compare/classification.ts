@@ -1,37 +1,75 @@
 import type { Tensor } from "../core/tensor.ts";
+import { cutOf } from "./cut.ts";
 import type { ClassificationDifference } from "./difference.ts";
-import { numbers } from "./elements.ts";
+import { isWhole, numbers } from "./elements.ts";
+import { changedLabels } from "./labels.ts";
 
 /**
  * Top-1 and top-k flips, margin and divergence of two score tensors [N, C], [C] or [N, C, 1, ...]. Rows that are
- * probabilities on both sides (none negative, sum 1 within 1e-3) are taken as they are, others through softmax.
+ * probabilities on both sides (none negative, sum 1 within 1e-3) are taken as they are, others through softmax. A
+ * single class flips at its cut; whole numbers are class labels, each a row.
  */
 export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): ClassificationDifference {
-  const a = numbers(reference);
-  const b = numbers(candidate);
+  if (isWhole(reference)) {
+    const { elements, changed } = changedLabels(reference, candidate);
+    return { ...withoutScores, rows: elements, top1Flips: changed };
+  }
+  const a = numbers(reference, 0);
+  const b = numbers(candidate, 1);
   const batch = reference.shape.length > 1 ? (reference.shape[0] as number) : 1;
   const rows = a.length === 0 ? 0 : batch;
   const classes = a.length / batch;
+  if (classes === 1) return compareSingleClass(a, b);
   const k = Math.min(topK, classes - 1);
   let top1Flips = 0;
   let topKFlips = 0;
   let margin = Infinity;
   let exposed = 0;
-  let kl = 0;
-  let js = 0;
+  let kl = Number.NaN;
+  let js = Number.NaN;
   for (let row = 0; row < rows; row += 1) {
     const from = row * classes;
     const best = argmax(a, from, classes);
-    if (best !== argmax(b, from, classes)) top1Flips += 1;
+    const flipped = best !== argmax(b, from, classes);
+    if (flipped) top1Flips += 1;
     if (k > 0 && !sameTop(a, b, from, classes, k)) topKFlips += 1;
-    const rowMargin = (a[from + best] as number) - secondBest(a, from, classes, best);
+    const rowMargin =
+      best === -1 ? Infinity : (a[from + best] as number) - secondBest(a, from, classes, best);
     margin = Math.min(margin, rowMargin);
-    if (2 * largestDifference(a, b, from, classes) >= rowMargin) exposed += 1;
+    if (flipped || 2 * largestDifference(a, b, from, classes) >= rowMargin) exposed += 1;
     const divergence = divergences(a, b, from, classes);
-    kl = Math.max(kl, divergence.kl);
-    js = Math.max(js, divergence.js);
+    kl = larger(kl, divergence.kl);
+    js = larger(js, divergence.js);
   }
   return { rows, top1Flips, topKFlips, margin, exposed, kl, js };
+}
+
+const withoutScores = {
+  topKFlips: 0,
+  margin: Infinity,
+  exposed: 0,
+  kl: Number.NaN,
+  js: Number.NaN,
+};
+
+/** The margin is twice the distance from the cut: that of two scores which add up to 1. */
+function compareSingleClass(a: ArrayLike<number>, b: ArrayLike<number>): ClassificationDifference {
+  const cut = cutOf(a, b);
+  const total = { ...withoutScores, rows: a.length, top1Flips: 0 };
+  for (let row = 0; row < a.length; row += 1) {
+    const x = a[row] as number;
+    const y = b[row] as number;
+    const flipped = x > cut !== y > cut || Number.isNaN(x) !== Number.isNaN(y);
+    if (flipped) total.top1Flips += 1;
+    if (flipped || Math.abs(x - y) >= Math.abs(x - cut)) total.exposed += 1;
+    if (!Number.isNaN(x)) total.margin = Math.min(total.margin, 2 * Math.abs(x - cut));
+  }
+  return total;
+}
+
+/** NaN only when both are: one row without a figure must not hide the others'. */
+function larger(a: number, b: number): number {
+  return Number.isNaN(b) || a >= b ? a : b;
 }
 
 /** First index of the largest value within the row; NaN never wins, and a row of nothing else gives -1. */
@@ -108,6 +146,7 @@ function divergences(
   const raw = isDistribution(a, from, count) && isDistribution(b, from, count);
   const normA = raw ? 0 : logSumExp(a, from, count);
   const normB = raw ? 0 : logSumExp(b, from, count);
+  if (Number.isNaN(normA + normB)) return { kl: Number.NaN, js: Number.NaN };
   let kl = 0;
   let js = 0;
   for (let i = from; i < from + count; i += 1) {
@@ -120,7 +159,7 @@ function divergences(
     }
     if (q > 0) js += 0.5 * q * Math.log(q / middle);
   }
-  // Rounding may leave a hair below 0; NaN stays NaN.
+  // Rounding may leave a hair below 0.
   return { kl: kl < 0 ? 0 : kl, js: js < 0 ? 0 : js };
 }
 

@@ -1,4 +1,5 @@
 import type { Tensor } from "../core/tensor.ts";
+import type { Task } from "../models/manifest.ts";
 import { compareClasses } from "./classification.ts";
 import { compareDetections } from "./detection.ts";
 import type { Difference, OutputDifference } from "./difference.ts";
@@ -16,7 +17,8 @@ export function compareOutputs(
   options: CompareOptions,
 ): Difference {
   const mismatch = structuralMismatch(reference, candidate);
-  if (mismatch !== undefined) return { result: "invalid", reason: mismatch, flip: true, outputs: [] };
+  if (mismatch !== undefined)
+    return { result: "invalid", reason: mismatch, flip: decides(options.task), outputs: [] };
 
   const outputs: OutputDifference[] = [];
   let diverged = "";
@@ -29,11 +31,17 @@ export function compareOutputs(
     invalid ||= whyInvalid(difference);
     diverged ||= whyDiverged(difference, limits);
   }
+  const bitEqual = outputs.every((output) => output.bitEqual);
   const decision = compareDecision(reference, candidate, options);
+  // Whatever the decision is made of: the same bytes decide the same. One that cannot be read counts for nothing even so,
+  // or the inputs on which engines agree would be the only ones that count.
+  if (bitEqual) {
+    const flip = decision.flip === undefined ? undefined : false;
+    return { result: "bit_equal", reason: "", outputs, ...decision, flip };
+  }
   if (invalid !== "") return { result: "invalid", reason: invalid, outputs, ...decision };
   if (diverged !== "") return { result: "diverged", reason: diverged, outputs, ...decision };
-  const result = outputs.every((output) => output.bitEqual) ? "bit_equal" : "within";
-  return { result, reason: "", outputs, ...decision };
+  return { result: "within", reason: "", outputs, ...decision };
 }
 
 /** Outputs that cannot be compared at all, in words; undefined when every one has its partner. */
@@ -71,7 +79,12 @@ function whyDiverged(output: OutputDifference, limits: Limits): string {
   return "";
 }
 
-type Decision = Pick<Difference, "flip" | "classification" | "detection" | "segmentation">;
+/** Outputs of the other tasks are figures: nothing is decided by them that could change. */
+function decides(task: Task): boolean {
+  return task !== "regression" && task !== "tensor";
+}
+
+type Decision = Pick<Difference, "flip" | "undecided" | "classification" | "detection" | "segmentation">;
 
 function compareDecision(
   reference: readonly Tensor[],
@@ -87,9 +100,11 @@ function compareDecision(
       return { flip: classification.top1Flips > 0, classification };
     }
     case "detection": {
-      if (options.detection === undefined) return { flip: false };
-      const detection = compareDetections(reference, candidate, options.detection);
-      return { flip: detection !== undefined && detection.changed > 0, detection };
+      const detection = options.detection
+        ? compareDetections(reference, candidate, options.detection)
+        : "nothing says which outputs hold detections: set detection.scores and detection.boxes in model.yaml";
+      if (typeof detection === "string") return { flip: undefined, undecided: detection };
+      return { flip: detection.changed > 0, detection };
     }
     case "segmentation": {
       const segmentation = compareSegments(first, other);

@@ -1,10 +1,9 @@
-import { constants, setPriority } from "node:os";
 import { parentPort } from "node:worker_threads";
 import { compareOutputs } from "./compare.ts";
 import type { CompareJob } from "./comparer.ts";
+import { makeThreadIdle } from "./idle-thread.ts";
 
-// Linux sets the priority of the calling thread alone; elsewhere it would be the whole gateway's.
-if (process.platform === "linux") setPriority(constants.priority.PRIORITY_LOW);
+makeThreadIdle();
 
 /** The worker's side: one job after another, each answered with as many differences as it has pairs. */
 parentPort?.on("message", ({ id, outputs, pairs, options }: CompareJob) => {
@@ -16,4 +15,9 @@ parentPort?.on("message", ({ id, outputs, pairs, options }: CompareJob) => {
   } catch (error) {
     parentPort?.postMessage({ id, error: error instanceof Error ? error.message : String(error) });
   }
+});
+
+// A job that cannot be read has no id to answer: the thread ends, and with it every job that waits for it.
+parentPort?.on("messageerror", (error) => {
+  throw error;
 });

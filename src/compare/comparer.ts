@@ -7,13 +7,15 @@ import type { CompareOptions } from "./options.ts";
 /** Compares in a thread of its own, so that the event loop and with it live requests do not wait for it. */
 export interface Comparer {
   /**
-   * One difference for each pair of places in `outputs`. The tensors are copied.
-   * @throws Error when the thread ended; it is started again for the next job.
+   * One difference for each pair of places in `outputs`. The tensors are copied, but for the places in `givenUp`: their
+   * memory moves to the thread, and whoever looks at it afterwards finds it empty.
+   * @throws Error when the thread ended, or took too long and was ended; it is started again for the next job.
    */
   compare(
     outputs: readonly (readonly Tensor[])[],
     pairs: readonly (readonly [reference: number, candidate: number])[],
     options: CompareOptions,
+    givenUp?: ReadonlySet<number>,
   ): Promise<Difference[]>;
   /** Jobs not answered yet. */
   readonly pending: number;
@@ -29,12 +31,17 @@ export interface CompareJob {
 
 type Answer = { readonly id: number } & ({ readonly differences: Difference[] } | { readonly error: string });
 
-export function createComparer(): Comparer {
+/** Far above any comparison: even an idle-class thread on a busy machine gets through a large one in seconds. */
+const usualLimitSeconds = 30;
+
+export function createComparer({ limitSeconds = usualLimitSeconds } = {}): Comparer {
+  /** In the order in which the thread takes them. */
   const waiting = new Map<
     number,
     { resolve: (differences: Difference[]) => void; reject: (error: Error) => void }
   >();
   let worker: Worker | undefined;
+  let limit: NodeJS.Timeout | undefined;
   let nextId = 1;
   let closed = false;
 
@@ -55,31 +62,53 @@ export function createComparer(): Comparer {
       waiting.delete(answer.id);
       if ("error" in answer) job?.reject(new Error(answer.error));
       else job?.resolve(answer.differences);
+      watch(started);
       if (waiting.size === 0) started.unref();
     });
+    // Whose answer it was cannot be told.
+    started.on("messageerror", (error) => stop(started, error));
     started.on("error", (error) => end(started, error));
     started.on("exit", () => end(started, new Error("the comparing thread ended")));
     return started;
   }
 
+  /** Gives the job that is now the thread's its time. */
+  function watch(which: Worker): void {
+    clearTimeout(limit);
+    if (waiting.size === 0) return;
+    const late = new Error(`a comparison took longer than ${limitSeconds} s`);
+    limit = setTimeout(() => stop(which, late), limitSeconds * 1000);
+  }
+
+  function stop(which: Worker, error: Error): void {
+    end(which, error);
+    void which.terminate();
+  }
+
   function end(which: Worker, error: Error): void {
     if (worker !== which) return;
     worker = undefined;
+    clearTimeout(limit);
     for (const job of waiting.values()) job.reject(error);
     waiting.clear();
   }
 
   return {
-    compare(outputs, pairs, options) {
+    compare(outputs, pairs, options, givenUp) {
       if (closed) return Promise.reject(new Error("the comparer is closed"));
-      worker ??= start();
+      const to = (worker ??= start());
       const id = nextId++;
-      const transfer: ArrayBuffer[] = [];
-      const copies = outputs.map((tensors) => tensors.map((tensor) => owned(tensor, transfer)));
+      // A set: the outputs of one run may lie in one buffer.
+      const transfer = new Set<ArrayBuffer>();
+      const sent = outputs.map((tensors, place) =>
+        tensors.map((tensor) => owned(tensor, givenUp?.has(place) ?? false, transfer)),
+      );
       return new Promise((resolve, reject) => {
+        to.postMessage({ id, outputs: sent, pairs, options } satisfies CompareJob, [...transfer]);
+        // Only what was sent is waited for.
         waiting.set(id, { resolve, reject });
-        worker?.ref();
-        worker?.postMessage({ id, outputs: copies, pairs, options } satisfies CompareJob, transfer);
+        to.ref();
+        if (waiting.size === 1) watch(to);
       });
     },
     get pending() {
@@ -94,9 +123,10 @@ export function createComparer(): Comparer {
   };
 }
 
-/** A copy with memory of its own: cloning a view would copy the whole buffer that it looks into. */
-function owned({ name, datatype, shape, data }: Tensor, transfer: ArrayBuffer[]): Tensor {
-  const copy = new Uint8Array(data);
-  transfer.push(copy.buffer);
-  return { name, datatype, shape, data: copy };
+/** With memory that may move: cloning a view would copy the whole buffer that it looks into. */
+function owned(tensor: Tensor, givenUp: boolean, transfer: Set<ArrayBuffer>): Tensor {
+  const { name, datatype, shape } = tensor;
+  const data = givenUp ? (tensor.data as Uint8Array<ArrayBuffer>) : new Uint8Array(tensor.data);
+  transfer.add(data.buffer);
+  return { name, datatype, shape, data };
 }

@@ -8,8 +8,13 @@ export interface Difference {
   readonly result: Result;
   /** Why it is diverged or invalid: the output and the figure; empty otherwise. */
   readonly reason: string;
-  /** The decision changed: top-1 class, detections, segmentation. Always false for regression and tensor. */
-  readonly flip: boolean;
+  /**
+   * The decision changed: top-1 class, detections, segmentation; or the outputs have not the reference's structure.
+   * Always false for regression and tensor; undefined when the decision could not be read, which is no evidence at all.
+   */
+  readonly flip: boolean | undefined;
+  /** Why the decision could not be read, with the remedy. */
+  readonly undecided?: string | undefined;
   readonly outputs: readonly OutputDifference[];
   readonly classification?: ClassificationDifference | undefined;
   readonly detection?: DetectionDifference | undefined;
@@ -55,17 +60,17 @@ export interface Spread {
   readonly p99: number;
 }
 
-/** Of the first output, one row per sample of the batch. */
+/** Of the first output, one row per sample of the batch; of labels, one per element and no scores to tell more from. */
 export interface ClassificationDifference {
   readonly rows: number;
   readonly top1Flips: number;
   /** Rows whose sets of top-k classes differ. */
   readonly topKFlips: number;
-  /** Smallest distance between the reference's best two scores. */
+  /** Smallest distance between the reference's best two scores, or twice that from the cut; Infinity without scores. */
   readonly margin: number;
-  /** Rows where twice the largest difference reaches the margin, so that a flip was possible. */
+  /** Rows that flipped, or where twice the largest difference reaches the margin, so that a flip was possible. */
   readonly exposed: number;
-  /** Largest over rows, in nats: KL(reference || candidate), and Jensen-Shannon (at most ln 2). */
+  /** Largest over rows, in nats: KL(reference || candidate), and Jensen-Shannon (at most ln 2). NaN when no row has one. */
   readonly kl: number;
   readonly js: number;
 }

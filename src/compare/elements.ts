@@ -1,4 +1,4 @@
-import { typedView, type Tensor, type TypedArray } from "../core/tensor.ts";
+import { elementBytes, typedView, type Tensor, type TypedArray } from "../core/tensor.ts";
 import { halfTable } from "./half.ts";
 
 /** Elements decoded at a time: three scratch arrays of 32 kB stay in the first-level caches. */
@@ -10,7 +10,7 @@ export type ChunkReader = (start: number, count: number) => void;
 export interface Chunk {
   readonly reference: Float64Array;
   readonly candidate: Float64Array;
-  /** Only where the values differ is it read; NaN and infinities give figures without meaning. */
+  /** 0 only for equal values; NaN and infinities give figures without meaning. */
   readonly ulp: Float64Array;
 }
 
@@ -21,19 +21,62 @@ export const chunk: Chunk = {
   ulp: new Float64Array(chunkSize),
 };
 
-/** A tensor's values as numbers; 64-bit integers lose what lies beyond 2^53. Copies for types JavaScript lacks. */
-export function numbers(tensor: Tensor): ArrayLike<number> {
-  const view = typedView(tensor.datatype, tensor.data);
-  if (view instanceof BigInt64Array || view instanceof BigUint64Array) return Float64Array.from(view, Number);
-  if (tensor.datatype === "FP16") {
-    const table = halfTable();
-    return Float32Array.from(view, (bits) => table[bits] as number);
+/** Whole numbers and BOOL: classes, indices, masks. */
+export function isWhole({ datatype }: Tensor): boolean {
+  return datatype === "BOOL" || datatype.startsWith("INT") || datatype.startsWith("UINT");
+}
+
+/**
+ * A tensor's values as numbers; 64-bit integers lose what lies beyond 2^53. Types that JavaScript lacks are decoded into
+ * memory that is used again: the values hold until the next call for the same place.
+ */
+export function numbers(tensor: Tensor, place: 0 | 1 = 0): ArrayLike<number> {
+  const { datatype, data } = tensor;
+  const count = data.byteLength / elementBytes(datatype);
+  switch (datatype) {
+    case "INT64":
+    case "UINT64":
+      return decodeLong(
+        words(tensor),
+        datatype === "INT64",
+        new Float64Array(scratch(place, data), 0, count),
+      );
+    case "FP16":
+      return decodeHalf(view(tensor) as Uint16Array, new Float32Array(scratch(place, data), 0, count));
+    case "BF16":
+      return decodeBfloat(view(tensor) as Uint16Array, new Uint32Array(scratch(place, data), 0, count));
+    default:
+      return view(tensor) as NumberArray;
   }
-  if (tensor.datatype === "BF16") {
-    const words = Uint32Array.from(view, (bits) => bits << 16);
-    return new Float32Array(words.buffer);
+}
+
+/** Kept: large arrays are dear to make and to collect. */
+const places: [ArrayBuffer, ArrayBuffer] = [new ArrayBuffer(0), new ArrayBuffer(0)];
+
+/** Decoded, an element takes at most twice its bytes. */
+function scratch(place: 0 | 1, { byteLength }: Uint8Array): ArrayBuffer {
+  if (places[place].byteLength < 2 * byteLength) places[place] = new ArrayBuffer(2 * byteLength);
+  return places[place];
+}
+
+function decodeLong(from: Uint32Array, signed: boolean, to: Float64Array): Float64Array {
+  for (let i = 0; i < to.length; i += 1) {
+    const high = from[2 * i + 1] as number;
+    to[i] = (signed ? high | 0 : high) * 0x100000000 + (from[2 * i] as number);
   }
-  return view;
+  return to;
+}
+
+function decodeHalf(from: Uint16Array, to: Float32Array): Float32Array {
+  const table = halfTable();
+  for (let i = 0; i < to.length; i += 1) to[i] = table[from[i] as number] as number;
+  return to;
+}
+
+/** Bits of floats, whose upper half a BF16 is. */
+function decodeBfloat(from: Uint16Array, to: Uint32Array<ArrayBuffer>): Float32Array {
+  for (let i = 0; i < to.length; i += 1) to[i] = (from[i] as number) << 16;
+  return new Float32Array(to.buffer, 0, to.length);
 }
 
 /** The reader into `chunk` for two tensors of the same datatype and size. */
@@ -53,13 +96,23 @@ export function chunkReader(reference: Tensor, candidate: Tensor): ChunkReader {
       return readBfloat(view(reference) as Uint16Array, view(candidate) as Uint16Array);
     case "FP64":
       return readFloat64(view(reference) as Float64Array, view(candidate) as Float64Array);
+    case "INT64":
+    case "UINT64":
+      return readLong(words(reference), words(candidate), datatype === "INT64");
     default:
-      return readWhole(numbers(reference), numbers(candidate));
+      return readWhole(view(reference) as NumberArray, view(candidate) as NumberArray);
   }
 }
 
+type NumberArray = Exclude<TypedArray, BigInt64Array | BigUint64Array>;
+
 function view(tensor: Tensor): TypedArray {
   return typedView(tensor.datatype, tensor.data);
+}
+
+/** Low and high halves in turn: a 64-bit element as it stands would be an object of its own. */
+function words(tensor: Tensor): Uint32Array {
+  return typedView("UINT32", tensor.data) as Uint32Array;
 }
 
 function bits32(tensor: Tensor): Int32Array {
@@ -134,7 +187,24 @@ function readFloat64(a: Float64Array, b: Float64Array): ChunkReader {
   };
 }
 
-function readWhole(a: ArrayLike<number>, b: ArrayLike<number>): ChunkReader {
+/** Values are rounded beyond 2^53; the distance is 0 for equal ones only, as halves are subtracted before they are joined. */
+function readLong(a: Uint32Array, b: Uint32Array, signed: boolean): ChunkReader {
+  const { reference, candidate, ulp } = chunk;
+  return (start, count) => {
+    for (let i = 0; i < count; i += 1) {
+      const at = 2 * (start + i);
+      const mLow = a[at] as number;
+      const nLow = b[at] as number;
+      const m = signed ? (a[at + 1] as number) | 0 : (a[at + 1] as number);
+      const n = signed ? (b[at + 1] as number) | 0 : (b[at + 1] as number);
+      reference[i] = m * 0x100000000 + mLow;
+      candidate[i] = n * 0x100000000 + nLow;
+      ulp[i] = Math.abs((m - n) * 0x100000000 + (mLow - nLow));
+    }
+  };
+}
+
+function readWhole(a: NumberArray, b: NumberArray): ChunkReader {
   const { reference, candidate, ulp } = chunk;
   return (start, count) => {
     for (let i = 0; i < count; i += 1) {

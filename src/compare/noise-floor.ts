@@ -12,8 +12,9 @@ export interface NoiseFloor {
   add(outputs: readonly OutputDifference[]): void;
   result(): readonly OutputNoise[];
   /**
-   * The given tolerance widened, per output, to `factor` times the p99 of the noise where that is larger. Changes
-   * nothing before `minRuns` control runs.
+   * The given tolerance's `abs` widened, per output, to `factor` times the p99 of the noise where that is larger. `rel`
+   * stays: an element of 0 makes its noise 1e10 and more, and a limit of that size would pass anything. Changes nothing
+   * before `minRuns` control runs.
    */
   calibrate(tolerance: Tolerance, options?: { factor?: number; minRuns?: number }): Tolerance;
   snapshot(): NoiseFloorSnapshot;
@@ -89,7 +90,6 @@ export function createNoiseFloor(snapshot?: NoiseFloorSnapshot): NoiseFloor {
         outputs[output] = {
           ...outputs[output],
           abs: Math.max(limits.abs, factor * floor.abs.quantile(0.99)),
-          rel: Math.max(limits.rel, factor * floor.rel.quantile(0.99)),
         };
       }
       return { ...tolerance, outputs };

@@ -22,17 +22,22 @@ export interface Limits {
   readonly rule: "polygraphy" | "numpy";
 }
 
-/** The limits of one output: its own words before the model's, before what its datatype can hold. */
+/**
+ * The limits of one output: its own words before the model's, before what its datatype can hold. Whole numbers must be
+ * equal unless the output's own words say otherwise: a model's abs and rel are meant for its floats, and a class or
+ * an index that is off by a thousandth of itself is another one.
+ */
 export function limitsOf(output: string, datatype: Datatype, tolerance: Tolerance | undefined): Limits {
   const own = tolerance?.outputs?.[output];
-  const precision = defaultLimits[datatype] ?? 0;
+  const precision = defaultLimits[datatype];
+  const model = precision === undefined ? undefined : tolerance;
   return {
-    abs: own?.abs ?? tolerance?.abs ?? precision,
-    rel: own?.rel ?? tolerance?.rel ?? precision,
+    abs: own?.abs ?? model?.abs ?? precision ?? 0,
+    rel: own?.rel ?? model?.rel ?? precision ?? 0,
     cosine: own?.cosine ?? tolerance?.cosine,
     rule: own?.rule ?? tolerance?.rule ?? "polygraphy",
   };
 }
 
-/** Both abs and rel, where model.yaml says nothing; whole numbers must be equal. */
+/** Both abs and rel, where model.yaml says nothing; whole numbers have none. */
 const defaultLimits: Partial<Record<Datatype, number>> = { FP64: 1e-3, FP32: 1e-3, FP16: 1e-2, BF16: 5e-2 };

@@ -1,21 +1,27 @@
 import type { Tensor } from "../core/tensor.ts";
+import { cutOf } from "./cut.ts";
 import type { SegmentationDifference } from "./difference.ts";
-import { numbers } from "./elements.ts";
+import { isWhole, numbers } from "./elements.ts";
+import { changedLabels } from "./labels.ts";
 
 /**
- * Pixels whose class changed between two tensors: scores [N, C, H, W] by argmax over C, one channel by its threshold
- * (0.5 where the values lie in 0..1 on both sides, else 0), whole numbers as class labels.
+ * Pixels whose class changed between two tensors: scores [N, C, H, W] by argmax over C, one channel by its cut, whole
+ * numbers as class labels.
  */
 export function compareSegments(reference: Tensor, candidate: Tensor): SegmentationDifference {
-  const a = numbers(reference);
-  const b = numbers(candidate);
+  if (isWhole(reference)) {
+    const { elements, changed } = changedLabels(reference, candidate);
+    return { pixels: elements, flips: changed };
+  }
+  const a = numbers(reference, 0);
+  const b = numbers(candidate, 1);
   const { shape } = reference;
-  if (isWhole(reference)) return { pixels: a.length, flips: countWhere(a, b, (x, y) => x !== y) };
+  if (a.length === 0) return { pixels: 0, flips: 0 };
   const images = shape.length === 4 ? (shape[0] as number) : 1;
   const channels = shape.length >= 3 ? (shape.at(-3) as number) : 1;
   if (channels === 1) {
-    const threshold = inUnitRange(a) && inUnitRange(b) ? 0.5 : 0;
-    return { pixels: a.length, flips: countWhere(a, b, (x, y) => x > threshold !== y > threshold) };
+    const cut = cutOf(a, b);
+    return { pixels: a.length, flips: countWhere(a, b, (x, y) => x > cut !== y > cut) };
   }
   const area = a.length / (images * channels);
   let flips = 0;
@@ -58,18 +64,6 @@ function classesOf(
       }
     }
   }
-}
-
-function isWhole({ datatype }: Tensor): boolean {
-  return datatype === "BOOL" || datatype.startsWith("INT") || datatype.startsWith("UINT");
-}
-
-function inUnitRange(values: ArrayLike<number>): boolean {
-  for (let i = 0; i < values.length; i += 1) {
-    const value = values[i] as number;
-    if (value < 0 || value > 1) return false;
-  }
-  return true;
 }
 
 function countWhere(

@@ -90,7 +90,28 @@ const instancesSchema = z
 
 const perChannel = z.union([z.number(), z.array(z.number()).min(1).max(4)]);
 
-export const modelSchema = z.strictObject({
+const detectionSchema = z.strictObject({
+  scores: z.string(),
+  boxes: z.string(),
+  format: z.enum(["corners", "center"]).default("corners"),
+  background: z.int().nonnegative().nullable().optional(),
+  scoreThreshold: ratio.default(0.5),
+  nmsIou: ratio.default(0.5),
+  matchIou: ratio.default(0.5),
+});
+
+/** What a detector is taken for that model.yaml says nothing more of. */
+const usualDetection: z.output<typeof detectionSchema> = {
+  scores: "scores",
+  boxes: "boxes",
+  format: "corners",
+  background: 0,
+  scoreThreshold: 0.7,
+  nmsIou: 0.3,
+  matchIou: 0.5,
+};
+
+const modelKeys = z.strictObject({
   name: nameSchema,
   task: taskSchema.default("tensor"),
   labels: z.array(z.string()).optional(),
@@ -120,18 +141,14 @@ export const modelSchema = z.strictObject({
     })
     .optional(),
   samples: z.strictObject({ clean: innerPath.optional(), corrupted: innerPath.optional() }).optional(),
-  detection: z
-    .strictObject({
-      scores: z.string(),
-      boxes: z.string(),
-      format: z.enum(["corners", "center"]).default("corners"),
-      background: z.int().nonnegative().nullable().optional(),
-      scoreThreshold: ratio.default(0.5),
-      nmsIou: ratio.default(0.5),
-      matchIou: ratio.default(0.5),
-    })
-    .optional(),
+  detection: detectionSchema.optional(),
 });
+
+export const modelSchema = modelKeys.transform((model) =>
+  model.task === "detection" && model.detection === undefined
+    ? { ...model, detection: usualDetection }
+    : model,
+);
 
 const fileDigest = z.strictObject({ file: innerPath, sha256: sha256Schema });
 

@@ -118,6 +118,25 @@ describe("evidence", () => {
     expect(after.rates.flip.whole.n).toBe(19);
   });
 
+  test("a decision that could not be read counts for divergence alone", () => {
+    const evidence = freshEvidence();
+    for (let block = 0; block < 20_000; block += 1)
+      evidence.add({ type: "comparison", blockId: block, difference: { result: "within", flip: undefined } });
+    expect(evidence.rates.flip.whole.n).toBe(0);
+    expect(evidence.counts).toMatchObject({ comparisons: 20_000, flips: 0 });
+    const verdicts = new Map(judge(evidence, candidate).map(({ rule, verdict }) => [rule, verdict]));
+    expect(verdicts.get("flipRatio")).toBe("inconclusive");
+    expect(verdicts.get("divergence")).toBe("pass");
+    const resumed = createEvidence({
+      key: evidence.key,
+      seed: 0,
+      snapshot: JSON.parse(JSON.stringify(evidence.snapshot())),
+    });
+    resumed.add(comparison(1));
+    resumed.add(comparison(2));
+    expect(resumed.rates.flip.whole.n).toBe(1);
+  });
+
   test("its snapshot stays small however long it runs", () => {
     const evidence = freshEvidence();
     const random = createRandom(5);

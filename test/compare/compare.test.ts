@@ -71,8 +71,12 @@ describe("result", () => {
     ["name", f32([1]), f32([1], "z"), '"y" is missing'],
   ])("another %s is invalid", (_, a, b, words) => {
     const difference = compareOutputs([a], [b], plain);
-    expect(difference).toMatchObject({ result: "invalid", flip: true });
+    expect(difference).toMatchObject({ result: "invalid", flip: false });
     expect(difference.reason).toContain(words);
+    // Where there is a decision to change, it has.
+    expect(compareOutputs([a], [b], { task: "regression" }).flip).toBe(false);
+    for (const task of ["classification", "detection", "segmentation"] as const)
+      expect(compareOutputs([a], [b], { task }), task).toMatchObject({ result: "invalid", flip: true });
   });
 
   test("right values in the wrong outputs diverge; another order of the outputs does not matter", () => {
@@ -131,6 +135,37 @@ describe("tolerance", () => {
         task: "tensor",
       }).result,
     ).toBe("diverged");
+  });
+
+  test("a model's abs and rel leave whole numbers alone; an output's own words do not", () => {
+    const result = (tolerance: CompareOptions["tolerance"], a: TypedArray, b: TypedArray, type: Datatype) =>
+      compareOutputs([tensor(a, "y", type)], [tensor(b, "y", type)], { task: "tensor", tolerance }).result;
+    const wide = { abs: 1, rel: 1e-3 };
+    const own = { outputs: { y: { abs: 1 } } };
+    for (const [type, a, b] of [
+      ["INT64", BigInt64Array.of(5000n), BigInt64Array.of(5001n)],
+      ["INT32", Int32Array.of(5000), Int32Array.of(5001)],
+      ["UINT8", Uint8Array.of(200), Uint8Array.of(201)],
+      ["BOOL", Uint8Array.of(0), Uint8Array.of(1)],
+    ] as const) {
+      expect(result(wide, a, b, type), type).toBe("diverged");
+      expect(result(own, a, b, type), type).toBe("within");
+    }
+  });
+
+  test("64-bit whole numbers that one double stands for are different still", () => {
+    const compare = (a: TypedArray, b: TypedArray, type: Datatype) =>
+      compareOutputs([tensor(a, "y", type)], [tensor(b, "y", type)], { task: "tensor" });
+    for (const [type, a, b, off] of [
+      ["INT64", BigInt64Array.of(2n ** 53n), BigInt64Array.of(2n ** 53n + 1n), 1],
+      ["INT64", BigInt64Array.of(-(2n ** 63n)), BigInt64Array.of(3n - 2n ** 63n), 3],
+      ["INT64", BigInt64Array.of(-1n), BigInt64Array.of(2n ** 32n), 2 ** 32 + 1],
+      ["UINT64", BigUint64Array.of(2n ** 64n - 1n), BigUint64Array.of(2n ** 64n - 3n), 2],
+    ] as const)
+      expect(compare(a, b, type), type).toMatchObject({
+        result: "diverged",
+        outputs: [{ outside: 1, abs: { max: off }, ulp: { max: off } }],
+      });
   });
 
   test("cosine", () => {

@@ -1,4 +1,6 @@
+import { array, assert, integer, property } from "fast-check";
 import { describe, expect, test } from "vitest";
+import { BestScores } from "../../src/compare/best-scores.ts";
 import { compareOutputs } from "../../src/compare/compare.ts";
 import { createNoiseFloor } from "../../src/compare/noise-floor.ts";
 import type { CompareOptions, DetectionOptions } from "../../src/compare/options.ts";
@@ -46,8 +48,74 @@ describe("classification", () => {
     expect(compare([1, 0], [0, 1]).classification?.js).toBeCloseTo(Math.log(2), 10);
   });
 
+  test("a single class flips at 0.5 where all are probabilities, else at 0", () => {
+    expect(compare([0.4, 0.9], [0.6, 0.9], [2, 1])).toMatchObject({
+      flip: true,
+      classification: { rows: 2, top1Flips: 1, exposed: 1 },
+    });
+    expect(compare([0.4], [0.6]).flip).toBe(true);
+    expect(compare([0.6], [0.9]).flip).toBe(false);
+    expect(compare([-1, 0.4], [-1, 0.6], [2, 1]).flip).toBe(false);
+    expect(compare([-1, 3], [1, 3], [2, 1]).classification).toMatchObject({ top1Flips: 1, margin: 2 });
+    // One float32 apart, on both sides of the cut.
+    expect(compare([0.5], [0.5 + 2 ** -24]).flip).toBe(true);
+    expect(compare([0.1], [Number.NaN]).flip).toBe(true);
+  });
+
+  test.each([
+    ["INT64", BigInt64Array.of(3n, 2n ** 53n), BigInt64Array.of(3n, 2n ** 53n + 1n)],
+    ["INT32", Int32Array.of(1, 7), Int32Array.of(1, 8)],
+    ["BOOL", Uint8Array.of(0, 1), Uint8Array.of(0, 0)],
+  ] as const)("a first output of %s holds labels, each for itself", (datatype, values, others) => {
+    const labels = (data: { buffer: ArrayBuffer }): Tensor[] => [
+      { name: "label", datatype, shape: [2], data: new Uint8Array(data.buffer) },
+    ];
+    expect(compareOutputs(labels(values), labels(others), { task: "classification" })).toMatchObject({
+      flip: true,
+      classification: { rows: 2, top1Flips: 1, margin: Infinity },
+    });
+    const same = compareOutputs(labels(values), labels(values), { task: "classification" });
+    expect(same).toMatchObject({ flip: false, classification: { top1Flips: 0 } });
+  });
+
+  test.each([
+    ["FP16", Uint16Array.of(0x3c00, 0x4200, 0x4000), Uint16Array.of(0x3c00, 0x4200, 0x4400)],
+    ["BF16", Uint16Array.of(0x3f80, 0x4040, 0x4000), Uint16Array.of(0x3f80, 0x4040, 0x4080)],
+  ] as const)("scores in %s", (datatype, values, others) => {
+    const scores = (words: Uint16Array): Tensor[] => [
+      { name: "scores", datatype, shape: [1, 3], data: new Uint8Array(words.buffer) },
+    ];
+    // 1, 3, 2 and 1, 3, 4.
+    expect(compareOutputs(scores(values), scores(others), { task: "classification" })).toMatchObject({
+      flip: true,
+      classification: { top1Flips: 1, margin: 1 },
+    });
+  });
+
   test("a candidate of NaN flips every row", () => {
-    expect(compare([1, 2], [Number.NaN, Number.NaN])).toMatchObject({ result: "invalid", flip: true });
+    expect(compare([1, 2], [Number.NaN, Number.NaN])).toMatchObject({
+      result: "invalid",
+      flip: true,
+      classification: { top1Flips: 1, exposed: 1, margin: 1, kl: Number.NaN },
+    });
+  });
+
+  test("a row of NaN leaves the figures of the others as they are", () => {
+    const none = [Number.NaN, Number.NaN, Number.NaN];
+    const alone = compare([5, 4, 0], [5, 4.4, 0]).classification;
+    for (const [a, b] of [
+      [
+        [...none, 5, 4, 0],
+        [...none, 5, 4.4, 0],
+      ],
+      [
+        [5, 4, 0, ...none],
+        [5, 4.4, 0, ...none],
+      ],
+    ] as const)
+      expect(compare([...a], [...b], [2, 3]).classification).toEqual({ ...alone, rows: 2 });
+    const nothing = compare(none, none).classification;
+    expect(nothing).toMatchObject({ top1Flips: 0, exposed: 0, margin: Infinity, kl: Number.NaN });
   });
 });
 
@@ -143,6 +211,75 @@ describe("detection", () => {
     expect(compare([centred(0.2)], [centred(0.25)], { format: "center" }).detection?.minIou).toBeCloseTo(0.8);
   });
 
+  test.each([
+    ["without area", [0.2, 0.2, 0.2, 0.6], "corners"],
+    ["of NaN", [0.2, Number.NaN, 0.4, 0.4], "corners"],
+    ["without end", [0.2, 0.2, Infinity, 0.4], "corners"],
+    ["of negative size", [0.5, 0.5, -0.2, -0.1], "center"],
+    ["without size", [0.5, 0.5, 0, 0], "center"],
+  ] as const)("a box %s matches itself", (_, box, format) => {
+    const at = (score: number): Anchor => [[0.05, score, 0.05], box];
+    expect(compare([at(0.9)], [at(0.9)], { format })).toMatchObject({
+      result: "bit_equal",
+      flip: false,
+      detection: { matched: 1, changed: 0 },
+    });
+    expect(compare([at(0.9)], [at(0.91)], { format })).toMatchObject({
+      flip: false,
+      detection: { matched: 1, changed: 0, minIou: 1 },
+    });
+  });
+
+  test.each([
+    [
+      "another name",
+      { scores: "confidence" },
+      'no output "confidence", the outputs are "scores" [1,2,3], "boxes"',
+    ],
+    ["another name of the boxes", { boxes: "rectangles" }, "set detection.boxes in model.yaml"],
+    ["another layout", { boxes: "scores" }, "boxes [N, A, 4]"],
+  ])("%s: the decision cannot be read, and why is told", (_, change, words) => {
+    for (const other of [one, nothing]) {
+      const difference = compare([one, nothing], [one, other], change);
+      expect(difference.flip).toBeUndefined();
+      expect(difference.detection).toBeUndefined();
+      expect(difference.undecided).toContain(words);
+    }
+  });
+
+  test("scores with the classes before the anchors are not read as something else", () => {
+    const transposed = (off: number) => [
+      f32("scores", [1, 3, 2], [0.05, 0.99, 0.9 + off, 0.01, 0.05, 0]),
+      f32("boxes", [1, 2, 4], [...one[1], ...nothing[1]]),
+    ];
+    const { flip, undecided } = compareOutputs(transposed(0), transposed(0.01), {
+      task: "detection",
+      detection: options,
+    });
+    expect(flip).toBeUndefined();
+    expect(undecided).toContain('"scores" [1,3,2]');
+  });
+
+  test("without a word about detections nothing is decided", () => {
+    const difference = compareOutputs(outputs([one]), outputs([nothing]), { task: "detection" });
+    expect(difference).toMatchObject({ result: "diverged", flip: undefined });
+    expect(difference.undecided).toContain("detection.scores");
+  });
+
+  test("an only class is no background", () => {
+    const only = (score: number) => [f32("scores", [1, 1, 1], [score]), f32("boxes", [1, 1, 4], one[1])];
+    const lost = compareOutputs(only(0.9), only(0.1), { task: "detection", detection: options });
+    expect(lost).toMatchObject({ flip: true, detection: { reference: 1, candidate: 0 } });
+  });
+
+  test("no boxes at all are no detections", () => {
+    const none = [f32("scores", [0], []), f32("boxes", [0, 4], [])];
+    expect(compareOutputs(none, none, { task: "detection", detection: options })).toMatchObject({
+      flip: false,
+      detection: { reference: 0, candidate: 0 },
+    });
+  });
+
   test("an engine that passes every anchor stays within bounds", () => {
     const many = Array.from({ length: 3000 }, (_, i): Anchor => [
       [0, 0.9, 0.9],
@@ -150,6 +287,18 @@ describe("detection", () => {
     ]);
     expect(compare([one, ...many.slice(1)], many).detection?.candidate).toBeLessThanOrEqual(400);
   });
+});
+
+test("the best scores are what sorting gives, equal ones in their order", () => {
+  assert(
+    property(array(integer({ min: 0, max: 9 })), integer({ min: 1, max: 8 }), (scores, most) => {
+      const best = new BestScores(most);
+      for (const [place, score] of scores.entries()) best.add(score, place);
+      const sorted = scores.map((_, place) => place);
+      sorted.sort((i, j) => (scores[j] as number) - (scores[i] as number));
+      expect(best.places()).toEqual(sorted.slice(0, most));
+    }),
+  );
 });
 
 describe("segmentation", () => {
@@ -165,6 +314,18 @@ describe("segmentation", () => {
     expect(
       compare(f32("m", [1, 2, 2, 2], scores), f32("m", [1, 2, 2, 2], other), { pixelFlipRatio: 0.25 }).flip,
     ).toBe(false);
+  });
+
+  test("an empty batch has no pixels", () => {
+    for (const shape of [
+      [0, 2, 4, 4],
+      [1, 0, 4, 4],
+      [1, 2, 0, 4],
+    ])
+      expect(compare(f32("m", shape, []), f32("m", shape, []))).toMatchObject({
+        flip: false,
+        segmentation: { pixels: 0, flips: 0 },
+      });
   });
 
   test("one channel is cut at 0.5 for probabilities and at 0 for logits; labels are compared", () => {
@@ -193,14 +354,26 @@ describe("noise floor", () => {
     const { outputs } = floor.calibrate({ abs: 1e-3, rel: 0.5 });
     expect(outputs?.["y"]?.abs).toBeGreaterThan(0.0299);
     expect(outputs?.["y"]?.abs).toBeLessThan(0.031);
-    expect(outputs?.["y"]?.rel).toBe(0.5);
+    expect(outputs?.["y"]?.rel).toBeUndefined();
     expect(floor.result()[0]).toMatchObject({ output: "y", runs: 100, bitEqualRatio: 0 });
+  });
+
+  test.each(["polygraphy", "numpy"] as const)("an element of 0 does not lift the limits: %s", (rule) => {
+    const y = (values: number[]) => [f32("y", [2], values)];
+    const floor = createNoiseFloor();
+    for (let run = 0; run < 100; run += 1)
+      floor.add(compareOutputs(y([0, 2]), y([1e-6, 2]), { task: "tensor" }).outputs);
+    const tolerance = floor.calibrate({ abs: 1e-7, rel: 1e-7, rule });
+    const result = (b: number[]) => compareOutputs(y([0, 2]), y(b), { task: "tensor", tolerance }).result;
+    expect(result([2e-6, 2])).toBe("within");
+    expect(result([0, 3])).toBe("diverged");
+    expect(result([1, 2])).toBe("diverged");
   });
 
   test("an engine that repeats itself leaves the tolerance as it is, and a snapshot resumes", () => {
     const floor = createNoiseFloor();
     for (let run = 0; run < 200; run += 1) floor.add(control(0));
-    expect(floor.calibrate({ abs: 1e-3, rel: 1e-3 }).outputs?.["y"]).toEqual({ abs: 1e-3, rel: 1e-3 });
+    expect(floor.calibrate({ abs: 1e-3, rel: 1e-3 }).outputs?.["y"]).toEqual({ abs: 1e-3 });
     const resumed = createNoiseFloor(JSON.parse(JSON.stringify(floor.snapshot())));
     expect(resumed.result()).toEqual(floor.result());
     expect(resumed.result()[0]?.bitEqualRatio).toBe(1);

@@ -23,7 +23,7 @@ export function createWorstInputs(): WorstInputs {
         set: input.set,
         label: input.label,
         engine,
-        flip,
+        flip: flip === true,
         result,
         maxAbs: outputs.length === 0 ? null : Math.max(...outputs.map(({ abs }) => abs.max)),
         cosine: outputs.length === 0 ? null : Math.min(...outputs.map(({ cosine }) => cosine)),

@@ -1,0 +1,131 @@
+import { readdirSync, readFileSync } from "node:fs";
+import type { Worker } from "node:worker_threads";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { createComparer, type Comparer } from "../../src/compare/comparer.ts";
+import type { Tensor } from "../../src/core/tensor.ts";
+
+/** Every thread that the comparer has started. */
+const threads = vi.hoisted((): Worker[] => []);
+vi.mock("node:worker_threads", async (original) => {
+  const real = await original<typeof import("node:worker_threads")>();
+  class Noted extends real.Worker {
+    constructor(...args: ConstructorParameters<typeof Worker>) {
+      super(...args);
+      threads.push(this);
+    }
+  }
+  return { ...real, Worker: Noted };
+});
+
+let comparer: Comparer;
+beforeEach(() => {
+  threads.length = 0;
+  comparer = createComparer();
+});
+afterEach(() => comparer.close());
+
+const y = (...values: number[]): Tensor[] => [
+  {
+    name: "y",
+    datatype: "FP32",
+    shape: [values.length],
+    data: new Uint8Array(Float32Array.from(values).buffer),
+  },
+];
+/** Its shape says so much more than there is that comparing it does not end. */
+const endless = (value: number): Tensor[] => y(value).map((tensor) => ({ ...tensor, shape: [1e15] }));
+const compare = (a: Tensor[], b: Tensor[], by = comparer) => by.compare([a, b], [[0, 1]], { task: "tensor" });
+const works = () => expect(compare(y(1), y(1))).resolves.toMatchObject([{ result: "bit_equal" }]);
+
+test("jobs are answered each with its own differences", async () => {
+  const jobs = [y(1), y(2), y(1)].map((other) => compare(y(1), other));
+  expect(comparer.pending).toBe(3);
+  const results = (await Promise.all(jobs)).map(([difference]) => difference?.result);
+  expect(results).toEqual(["bit_equal", "diverged", "bit_equal"]);
+  expect(comparer.pending).toBe(0);
+  expect(threads).toHaveLength(1);
+});
+
+test.runIf(process.platform === "linux")("the thread is of the idle class, and no other is", async () => {
+  await works();
+  const policies = readdirSync("/proc/self/task").map((thread) => {
+    const stat = readFileSync(`/proc/self/task/${thread}/stat`, "utf8");
+    // Field 41; the second, the name, may hold spaces.
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[38]);
+  });
+  expect(policies.filter((policy) => policy === 5)).toHaveLength(1);
+});
+
+test("what is given up moves, several tensors of one buffer at once; the rest is copied", async () => {
+  const buffer = Float32Array.of(1, 2).buffer;
+  const part = (name: string, at: number): Tensor => ({
+    name,
+    datatype: "FP32",
+    shape: [1],
+    data: new Uint8Array(buffer, at, 4),
+  });
+  const kept = [part("a", 0), part("b", 4)].map((tensor) => ({ ...tensor, data: tensor.data.slice() }));
+  const given = [part("a", 0), part("b", 4)];
+  const job = comparer.compare([kept, given, given.slice(1)], [[0, 1]], { task: "tensor" }, new Set([1, 2]));
+  await expect(job).resolves.toMatchObject([{ result: "bit_equal" }]);
+  expect(given.map(({ data }) => data.byteLength)).toEqual([0, 0]);
+  expect(kept.map(({ data }) => data.byteLength)).toEqual([4, 4]);
+});
+
+test("a job that throws fails alone", async () => {
+  const unknown = y(1).map((tensor) => ({ ...tensor, datatype: "FP8" }) as unknown as Tensor);
+  const other = y(2).map((tensor) => ({ ...tensor, datatype: "FP8" }) as unknown as Tensor);
+  const failing = compare(unknown, other);
+  await Promise.all([expect(failing).rejects.toThrow(), works()]);
+  expect(threads).toHaveLength(1);
+});
+
+test("a job that cannot be sent fails, and nothing waits for it", async () => {
+  const options = { task: "tensor", topK: (() => 1) as unknown as number } as const;
+  await expect(comparer.compare([y(1)], [[0, 0]], options)).rejects.toThrow("could not be cloned");
+  expect(comparer.pending).toBe(0);
+  await works();
+});
+
+test("a thread that is killed in mid-job fails what waits for it, and another takes the next job", async () => {
+  await works();
+  const waiting = [compare(endless(1), endless(2)), compare(y(1), y(1))];
+  const failed = Promise.all(waiting.map((job) => expect(job).rejects.toThrow("the comparing thread ended")));
+  await threads[0]?.terminate();
+  await failed;
+  expect(comparer.pending).toBe(0);
+  await works();
+  expect(threads).toHaveLength(2);
+});
+
+test("an answer that cannot be read fails what waits, and another thread takes the next job", async () => {
+  const waiting = compare(endless(1), endless(2));
+  threads[0]?.emit("messageerror", new Error("unreadable"));
+  await expect(waiting).rejects.toThrow("unreadable");
+  await works();
+  expect(threads).toHaveLength(2);
+});
+
+test("a comparison that takes too long is given up, with the thread that makes it", async () => {
+  const hasty = createComparer({ limitSeconds: 3 });
+  try {
+    const ended = vi.fn();
+    await compare(y(1), y(1), hasty);
+    threads[0]?.on("exit", ended);
+    await expect(compare(endless(1), endless(2), hasty)).rejects.toThrow("longer than 3 s");
+    await expect(compare(y(1), y(1), hasty)).resolves.toMatchObject([{ result: "bit_equal" }]);
+    await vi.waitFor(() => expect(ended).toHaveBeenCalled());
+    expect(threads).toHaveLength(2);
+  } finally {
+    await hasty.close();
+  }
+});
+
+test("closing fails what waits and refuses what comes", async () => {
+  const waiting = [compare(endless(1), endless(2)), compare(y(1), y(1))];
+  const failed = Promise.all(waiting.map((job) => expect(job).rejects.toThrow("the comparer is closed")));
+  await comparer.close();
+  await failed;
+  expect(comparer.pending).toBe(0);
+  await expect(compare(y(1), y(1))).rejects.toThrow("the comparer is closed");
+});
