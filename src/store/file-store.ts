@@ -1,7 +1,8 @@
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir, readFile, rename } from "node:fs/promises";
+import { join } from "node:path";
 import { GatewayError } from "../core/errors.ts";
 import { lockFile } from "./file-lock.ts";
+import { replaceFile } from "./replace-file.ts";
 import type { Store } from "./store.ts";
 
 /** The embedded default: a JSON file per key, replaced atomically; one writer at a time. */
@@ -46,25 +47,4 @@ export async function openFileStore({ path }: { readonly path: string }): Promis
       lock.release();
     },
   };
-}
-
-/** Writes beside the file, syncs, renames: a reader sees the old or the new text, whole, whatever happens. */
-async function replaceFile(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const beside = `${path}.new`;
-  try {
-    const file = await open(beside, "w", 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(beside, path);
-  } catch (cause) {
-    await rm(beside, { force: true }).catch(() => undefined);
-    throw new GatewayError("conflict", `state cannot be written to "${path}": ${(cause as Error).message}`, {
-      cause,
-    });
-  }
 }

@@ -24,7 +24,9 @@ export async function logFiles(directory: string): Promise<string[]> {
     if (error.code === "ENOENT") return [];
     throw error;
   });
-  return names.filter((name) => /^decisions-\d{6,}\.jsonl$/.test(name)).toSorted();
+  return names
+    .filter((name) => /^decisions-\d{6,}\.jsonl$/.test(name))
+    .toSorted((a, b) => fileNumber(a) - fileNumber(b));
 }
 
 /** Checks the whole chain: every changed, missing or reordered line is a fault. */
@@ -33,9 +35,11 @@ export async function verifyLog(directory: string): Promise<LogCheck> {
   const faults: LogFault[] = [];
   let entries = 0;
   let last: Pick<LogEntry, "seq" | "hash"> = { seq: 0, hash: firstPrev };
-  for (const [place, file] of files.entries()) {
-    const expected = fileName(place + 1);
-    if (file !== expected) faults.push({ file, line: 0, problem: `file ${expected} is missing` });
+  let expected = 1;
+  for (const file of files) {
+    if (file !== fileName(expected))
+      faults.push({ file, line: 0, problem: `file ${fileName(expected)} is missing` });
+    expected = fileNumber(file) + 1;
     let number = 0;
     for await (const line of linesOf(join(directory, file))) {
       number++;
@@ -58,6 +62,10 @@ export async function verifyLog(directory: string): Promise<LogCheck> {
 
 export function fileName(number: number): string {
   return `decisions-${String(number).padStart(6, "0")}.jsonl`;
+}
+
+export function fileNumber(name: string): number {
+  return Number(name.replaceAll(/\D/g, ""));
 }
 
 export function linesOf(path: string): AsyncIterable<string> {
