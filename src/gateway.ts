@@ -33,6 +33,7 @@ import { createSelfCheckSchedule } from "./shadow/self-check-schedule.ts";
 import { selfCheck } from "./shadow/self-check.ts";
 import { createShadow } from "./shadow/shadow.ts";
 import { openStore } from "./store/open-store.ts";
+import type { StoreCommand } from "./store/store.ts";
 import { createController } from "./switching/controller.ts";
 import { openTracing } from "./tracing/open-tracing.ts";
 
@@ -240,7 +241,7 @@ export async function createGateway(options: {
 
   const observe = createObserver({ metrics, feed, controller, statistics, auditor, shadow, log });
   const parts = { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics };
-  const live = publishLive({ ...parts, devices, clock });
+  const live = publishLive({ ...parts, devices, store, clock });
   const requestLog = config.log.requests ? log : undefined;
   const report = createLiveReport({
     ...parts,
@@ -250,10 +251,24 @@ export async function createGateway(options: {
   });
   const services = createServices({ ...parts, live, report, tracing, requestLog });
 
+  /** Commands from elsewhere in the fleet. */
+  const obey = ({ type, model, engine = "", reason, actor }: StoreCommand) =>
+    type === "switch"
+      ? controller.switch(model, engine, reason, actor)
+      : controller.rollback(model, reason, actor);
+  let stopCommands = () => Promise.resolve();
+  let closed = false;
+
   return {
     services,
-    start: () => models.start(),
+    async start() {
+      await models.start();
+      // Not before: a model that is still loading could only refuse them.
+      if (!closed) stopCommands = store.onCommand(obey);
+    },
     async close() {
+      closed = true;
+      await stopCommands();
       live.close();
       await selfChecks.close();
       await shadow.close();
