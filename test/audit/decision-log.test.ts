@@ -80,6 +80,25 @@ describe("decision log", () => {
     expect(faults.map((fault) => fault.problem).join("\n")).toMatch(problem);
   });
 
+  test("a cut-off end and an emptied folder are found by what else knows of decisions, a log sealed anew by its hash", async () => {
+    const file = await writeLines(5);
+    const { lastHash } = await verifyLog(directory);
+    const state = { where: "the state", seq: 5, hash: undefined };
+    const stream = { where: "the stream", seq: 5, hash: lastHash };
+    const problems = async () =>
+      (await verifyLog(directory, [state, stream])).faults.map(({ problem }) => problem);
+    expect(await problems()).toEqual([]);
+    await editLines(file, (lines) => lines.slice(0, 3));
+    expect(await problems()).toEqual([
+      "the log ends with seq 3, but the state knows of 5",
+      "the log ends with seq 3, but the stream knows of 5",
+    ]);
+    await rm(file);
+    expect((await problems())[0]).toMatch(/ends with seq 0/);
+    await writeLines(6);
+    expect(await problems()).toEqual([expect.stringMatching(/decision 5 is another one in the stream/)]);
+  });
+
   test("a line changed together with its own hash breaks the chain at the next", async () => {
     const file = await writeLines(3);
     const { sealEntry } = await import("../../src/audit/log/entry.ts");

@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import type { KnownDecision } from "../../store/known-decisions.ts";
 import { firstPrev, openLine, type LogEntry } from "./entry.ts";
 
 export interface LogFault {
@@ -29,12 +30,18 @@ export async function logFiles(directory: string): Promise<string[]> {
     .toSorted((a, b) => fileNumber(a) - fileNumber(b));
 }
 
-/** Checks the whole chain: every changed, missing or reordered line is a fault. */
-export async function verifyLog(directory: string): Promise<LogCheck> {
+/**
+ * Checks the whole chain: every changed, missing or reordered line is a fault; so is a decision that is known from
+ * elsewhere and not here, since a cut-off end leaves a chain that is whole.
+ */
+export async function verifyLog(directory: string, known: readonly KnownDecision[] = []): Promise<LogCheck> {
   const files = await logFiles(directory);
   const faults: LogFault[] = [];
   let entries = 0;
   let last: Pick<LogEntry, "seq" | "hash"> = { seq: 0, hash: firstPrev };
+  const hashes = new Map<number, string>();
+  const asked = new Set(known.map(({ seq }) => seq));
+  let end = { file: fileName(1), line: 0 };
   let expected = 1;
   for (const file of files) {
     if (file !== fileName(expected))
@@ -54,8 +61,20 @@ export async function verifyLog(directory: string): Promise<LogCheck> {
         fault(`seq ${entry.seq} follows ${last.seq}: lines are missing or reordered`);
       if (entry.prev !== last.hash)
         fault(`prev does not match the line before: a line is missing, reordered or changed`);
+      if (asked.has(entry.seq)) hashes.set(entry.seq, entry.hash);
       last = entry;
     }
+    end = { file, line: number };
+  }
+  for (const { where, seq, hash } of known) {
+    const own = hashes.get(seq);
+    if (seq > last.seq)
+      faults.push({ ...end, problem: `the log ends with seq ${last.seq}, but ${where} knows of ${seq}` });
+    else if (own !== undefined && hash !== undefined && own !== hash)
+      faults.push({
+        ...end,
+        problem: `decision ${seq} is another one in ${where}: the log was begun anew or sealed anew`,
+      });
   }
   return { entries, files: files.length, lastHash: last.hash, faults };
 }
