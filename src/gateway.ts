@@ -116,6 +116,7 @@ export async function createGateway(options: {
     },
     recall: async (model) => {
       await keeper.restore(model);
+      await feedback.restore(model);
       return controller.recall(model);
     },
     memoryBudgetBytes: config.memoryBudgetBytes ?? Infinity,
@@ -196,7 +197,7 @@ export async function createGateway(options: {
     clock,
     log,
   });
-  const feedback = createFeedback();
+  const feedback = createFeedback({ store, keyPrefix, log });
   const recorder = createRecorder({ log });
   const cpu = watchCpuLoad({ clock });
   const shadow = createShadow({
@@ -277,6 +278,7 @@ export async function createGateway(options: {
       await models.close();
       await comparer.close();
       await keeper.close();
+      await feedback.close();
       cpu.close();
       eventLoop.close();
       devices.close();
