@@ -17,6 +17,7 @@ import { createDevices } from "./devices/devices.ts";
 import { createInlineRunner } from "./hosting/inline-runner.ts";
 import { createPool } from "./hosting/pool.ts";
 import type { Services } from "./http/services.ts";
+import { createFailoverNotes } from "./inference/failover-notes.ts";
 import { createInference } from "./inference/inference.ts";
 import { observeServed } from "./inference/observe.ts";
 import { Statistics } from "./inference/statistics.ts";
@@ -154,6 +155,16 @@ export async function createGateway(options: {
         .catch((error: unknown) => log.error({ err: error }, "a failed engine could not be logged"));
   }
 
+  const failovers = createFailoverNotes({
+    write: ({ model, from, to, reason }, requests) => {
+      const about = { from: from.id, to: to.id, trigger: "health", actor: "gateway" } as const;
+      const words = `${requests} ${requests === 1 ? "request" : "requests"} moved: ${reason}`;
+      controller
+        .note(model, { type: "failover", ...about, reason: words, details: { requests } })
+        .catch((error: unknown) => log.error({ err: error }, "a fail-over could not be logged"));
+    },
+  });
+
   // The hot path, and what it tells about each request when the reply is out.
   const inference = createInference({
     models,
@@ -175,6 +186,7 @@ export async function createGateway(options: {
       if (error.reason !== "unavailable") auditor.failed(model, from);
       metrics.inc("failovers_total", { model: model.name, engine: from.id, reason: error.reason });
       log.warn({ model: model.name, id, from: from.id, to: to.id, reason: error.reason }, "request moved");
+      failovers.add({ model, from, to, reason: error.reason });
     },
     clock,
     log,
@@ -282,6 +294,7 @@ export async function createGateway(options: {
       cpu.close();
       eventLoop.close();
       devices.close();
+      failovers.close();
       await decisions.close();
       await store.close();
       await tracing?.close();
