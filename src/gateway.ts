@@ -17,6 +17,7 @@ import { createDevices } from "./devices/devices.ts";
 import { createInlineRunner } from "./hosting/inline-runner.ts";
 import { createPool } from "./hosting/pool.ts";
 import type { Services } from "./http/services.ts";
+import { createFailoverNotes } from "./inference/failover-notes.ts";
 import { createInference } from "./inference/inference.ts";
 import { observeServed } from "./inference/observe.ts";
 import { Statistics } from "./inference/statistics.ts";
@@ -33,6 +34,7 @@ import { createSelfCheckSchedule } from "./shadow/self-check-schedule.ts";
 import { selfCheck } from "./shadow/self-check.ts";
 import { createShadow } from "./shadow/shadow.ts";
 import { openStore } from "./store/open-store.ts";
+import type { StoreCommand } from "./store/store.ts";
 import { createController } from "./switching/controller.ts";
 import { openTracing } from "./tracing/open-tracing.ts";
 
@@ -115,6 +117,7 @@ export async function createGateway(options: {
     },
     recall: async (model) => {
       await keeper.restore(model);
+      await feedback.restore(model);
       return controller.recall(model);
     },
     memoryBudgetBytes: config.memoryBudgetBytes ?? Infinity,
@@ -152,6 +155,16 @@ export async function createGateway(options: {
         .catch((error: unknown) => log.error({ err: error }, "a failed engine could not be logged"));
   }
 
+  const failovers = createFailoverNotes({
+    write: ({ model, from, to, reason }, requests) => {
+      const about = { from: from.id, to: to.id, trigger: "health", actor: "gateway" } as const;
+      const words = `${requests} ${requests === 1 ? "request" : "requests"} moved: ${reason}`;
+      controller
+        .note(model, { type: "failover", ...about, reason: words, details: { requests } })
+        .catch((error: unknown) => log.error({ err: error }, "a fail-over could not be logged"));
+    },
+  });
+
   // The hot path, and what it tells about each request when the reply is out.
   const inference = createInference({
     models,
@@ -173,6 +186,7 @@ export async function createGateway(options: {
       if (error.reason !== "unavailable") auditor.failed(model, from);
       metrics.inc("failovers_total", { model: model.name, engine: from.id, reason: error.reason });
       log.warn({ model: model.name, id, from: from.id, to: to.id, reason: error.reason }, "request moved");
+      failovers.add({ model, from, to, reason: error.reason });
     },
     clock,
     log,
@@ -195,7 +209,7 @@ export async function createGateway(options: {
     clock,
     log,
   });
-  const feedback = createFeedback();
+  const feedback = createFeedback({ store, keyPrefix, log });
   const recorder = createRecorder({ log });
   const cpu = watchCpuLoad({ clock });
   const shadow = createShadow({
@@ -240,7 +254,7 @@ export async function createGateway(options: {
 
   const observe = createObserver({ metrics, feed, controller, statistics, auditor, shadow, log });
   const parts = { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics };
-  const live = publishLive({ ...parts, devices, clock });
+  const live = publishLive({ ...parts, devices, store, clock });
   const requestLog = config.log.requests ? log : undefined;
   const report = createLiveReport({
     ...parts,
@@ -250,10 +264,24 @@ export async function createGateway(options: {
   });
   const services = createServices({ ...parts, live, report, tracing, requestLog });
 
+  /** Commands from elsewhere in the fleet. */
+  const obey = ({ type, model, engine = "", reason, actor }: StoreCommand) =>
+    type === "switch"
+      ? controller.switch(model, engine, reason, actor)
+      : controller.rollback(model, reason, actor);
+  let stopCommands = () => Promise.resolve();
+  let closed = false;
+
   return {
     services,
-    start: () => models.start(),
+    async start() {
+      await models.start();
+      // Not before: a model that is still loading could only refuse them.
+      if (!closed) stopCommands = store.onCommand(obey);
+    },
     async close() {
+      closed = true;
+      await stopCommands();
       live.close();
       await selfChecks.close();
       await shadow.close();
@@ -262,9 +290,11 @@ export async function createGateway(options: {
       await models.close();
       await comparer.close();
       await keeper.close();
+      await feedback.close();
       cpu.close();
       eventLoop.close();
       devices.close();
+      failovers.close();
       await decisions.close();
       await store.close();
       await tracing?.close();

@@ -13,6 +13,7 @@ import type { Engine } from "./models/engine.ts";
 import type { Model } from "./models/model.ts";
 import type { Models } from "./models/models.ts";
 import { auditView, engineList } from "./services.ts";
+import type { Store } from "./store/store.ts";
 import type { Controller } from "./switching/controller.ts";
 
 interface LiveEvents {
@@ -31,6 +32,7 @@ interface Parts {
   readonly statistics: Statistics;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
+  readonly store: Pick<Store, "trouble">;
   readonly clock: Clock;
 }
 
@@ -41,7 +43,7 @@ const periodMs = 1000;
  * else that the page draws. The verdicts' metrics are brought up to date in the same turn, watched or not.
  */
 export function publishLive(parts: Parts): LiveEvents {
-  const { models, inference, auditor, controller, devices, decisions, metrics, feed, clock } = parts;
+  const { models, inference, auditor, controller, devices, decisions, metrics, feed, store, clock } = parts;
   let busy = false;
 
   async function publish(): Promise<void> {
@@ -61,6 +63,7 @@ export function publishLive(parts: Parts): LiveEvents {
       devices: devices.latest(),
       board: devices.board(),
       lastDecision: decisions.lastSeq,
+      storeTrouble: store.trouble ?? null,
     });
   }
 

@@ -1,7 +1,10 @@
+import { z } from "zod";
 import { GatewayError } from "../core/errors.ts";
+import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
+import type { Store } from "../store/store.ts";
 import { topClass } from "./offline/top-class.ts";
 
 /** How often an engine was right, where clients told the truth later. */
@@ -11,20 +14,45 @@ export interface LabelledAccuracy {
   readonly correct: number;
 }
 
-/** Remembers what was predicted for the latest requests until their labels come. Memory is bounded. */
+/**
+ * Remembers what was predicted for the latest requests until their labels come. Memory is bounded. The counts outlive
+ * the gateway: like evidence they are stored every minute and at the end.
+ */
 export interface Feedback {
+  /** Reads what was counted for a model's engines before. Never rejects. */
+  restore(model: Model): Promise<void>;
   /** An engine's scores for a request, live or in the shadow. Tasks other than classification have no labels. */
   predicted(model: Model, id: string, engine: Engine, outputs: readonly Tensor[]): void;
-  /** @throws GatewayError `notFound` when the id is no longer remembered, `invalid` for an unknown label. */
+  /**
+   * @throws GatewayError `notFound` when the id is no longer remembered, `invalid` for an unknown label, `conflict` when
+   * the model's task has no labels.
+   */
   label(model: Model, id: string, label: string | number): void;
   accuracy(model: Model): readonly LabelledAccuracy[];
+  close(): Promise<void>;
 }
 
 const mostRemembered = 10_000;
 
-export function createFeedback(): Feedback {
+const tallySchema = z.object({ labelled: z.int().nonnegative(), correct: z.int().nonnegative() });
+/** By artifact digest. */
+const savedSchema = z.record(z.string(), tallySchema);
+
+type Tally = z.output<typeof tallySchema>;
+
+export function createFeedback(options: {
+  readonly store: Pick<Store, "read" | "write">;
+  /** Prefix of this repository's keys in the store. */
+  readonly keyPrefix: string;
+  readonly log: Log;
+  readonly saveSeconds?: number;
+}): Feedback {
+  const { store, keyPrefix, log, saveSeconds = 60 } = options;
   const recent = new RecentPredictions();
-  const tallies = new Map<string, { labelled: number; correct: number }>();
+  const tallies = new Map<string, Tally>();
+  /** Models with labels that are not stored yet. */
+  const unsaved = new Map<string, Model>();
+  let saving: Promise<void> = Promise.resolve();
   const keyOf = (model: Model, id: string) => `${model.name}\0${id}`;
   const tallyKey = (model: Model, engine: Engine) => `${model.name}\0${engine.manifest.artifact.sha256}`;
 
@@ -34,9 +62,45 @@ export function createFeedback(): Feedback {
     tally.labelled++;
     if (correct) tally.correct++;
     tallies.set(key, tally);
+    unsaved.set(model.name, model);
   }
 
+  async function save(): Promise<void> {
+    const models = [...unsaved.values()];
+    unsaved.clear();
+    for (const model of models) {
+      // Of the engines there are: those that were rebuilt must not add up.
+      const document = Object.fromEntries(
+        [...model.engines.values()].flatMap((engine) => {
+          const tally = tallies.get(tallyKey(model, engine));
+          return tally ? [[engine.manifest.artifact.sha256, tally]] : [];
+        }),
+      );
+      await store.write(storeKey(model), document).catch((error: unknown) => {
+        log.warn({ model: model.name, err: error }, "labels counted are not stored now");
+        unsaved.set(model.name, model);
+      });
+    }
+  }
+
+  function storeKey(model: Model): string {
+    return `${keyPrefix}feedback/${model.name}`;
+  }
+
+  const timer = setInterval(() => (saving = saving.then(save)), saveSeconds * 1000);
+  timer.unref();
   return {
+    async restore(model) {
+      try {
+        const saved = savedSchema.parse((await store.read(storeKey(model))) ?? {});
+        for (const [digest, tally] of Object.entries(saved)) {
+          const key = `${model.name}\0${digest}`;
+          if (!tallies.has(key)) tallies.set(key, tally);
+        }
+      } catch (error) {
+        log.warn({ model: model.name, err: error }, "labels counted before cannot be read");
+      }
+    },
     predicted(model, id, engine, outputs) {
       if (model.config.task !== "classification") return;
       // The scores are the model's first output, which a client need not have asked for.
@@ -49,11 +113,18 @@ export function createFeedback(): Feedback {
       recent.add(keyOf(model, id), engine, predicted);
     },
     label(model, id, label) {
-      const truth = typeof label === "number" ? label : (model.config.labels ?? []).indexOf(label);
-      if (!Number.isInteger(truth) || truth < 0)
+      const { task, labels } = model.config;
+      if (task !== "classification")
+        throw new GatewayError(
+          "conflict",
+          `model "${model.name}" takes no labels: they are of classes, and its task is ${task}; set task: classification in model.yaml if it does classify`,
+        );
+      const truth = typeof label === "number" ? label : (labels ?? []).indexOf(label);
+      const classes = classesOf(model);
+      if (!Number.isInteger(truth) || truth < 0 || truth >= classes)
         throw new GatewayError(
           "invalid",
-          `label ${JSON.stringify(label)} is not one of model "${model.name}"; give a class number or one of ${model.config.labels?.join(", ") ?? "(model.yaml lists no labels)"}`,
+          `label ${JSON.stringify(label)} is not one of model "${model.name}"; give a class number${classes === Infinity ? "" : ` from 0 to ${classes - 1}`} or one of ${labels?.join(", ") ?? "(model.yaml lists no labels)"}`,
         );
       // Taken, not read: a label that comes twice must not count twice.
       const found = recent.take(keyOf(model, id));
@@ -69,7 +140,19 @@ export function createFeedback(): Feedback {
         const tally = tallies.get(tallyKey(model, engine));
         return tally ? [{ engine: engine.id, ...tally }] : [];
       }),
+    async close() {
+      clearInterval(timer);
+      await (saving = saving.then(save));
+    },
   };
+}
+
+/** How many scores the model gives a row; as many as it has names for, where its shape does not say. */
+function classesOf({ info, config: { labels } }: Model): number {
+  const shape = info?.outputs[0]?.shape ?? [];
+  const scores = shape.length > 1 ? shape.slice(1) : shape;
+  if (scores.length > 0 && scores.every((size) => size > 0)) return scores.reduce((a, b) => a * b, 1);
+  return labels?.length ?? Infinity;
 }
 
 interface Prediction {

@@ -205,7 +205,7 @@ export interface AuditView {
 }
 
 interface FeedbackService {
-  /** @throws GatewayError `notFound` when the id is no longer remembered. */
+  /** @throws GatewayError `notFound` when the id is no longer remembered, `invalid`, `conflict` without classes. */
   label(model: string, id: string, label: string | number): Awaitable<void>;
 }
 

@@ -7,6 +7,7 @@ import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import { generatedInput } from "../models/warm-up.ts";
 import type { Store } from "../store/store.ts";
+import { repeated, rowBatch, splitRows } from "./equal-rows.ts";
 
 /**
  * What needs no reference: an engine must agree with itself. `twice`: the same input again and again; `instance`: on another
@@ -23,11 +24,13 @@ export interface SelfCheck {
 
 /** An engine that is of two minds shows it in a few runs. */
 const repeats = 5;
-const rows = 4;
 /** Larger outputs are not kept for the check after a restart. */
 const mostKeptBytes = 4 * 1024 * 1024;
 
-/** Runs every self-check that this engine allows, on its shadow instance and at idle priority. */
+/**
+ * Runs every self-check that this engine allows, on its shadow instance and at idle priority. A check that cannot be
+ * finished (its host was lost) takes nothing from what the others have found.
+ */
 export async function selfCheck(
   model: Model,
   engine: Engine,
@@ -52,23 +55,39 @@ export async function selfCheck(
 
   const first = await run(shadow);
   const checks: SelfCheck[] = [];
-  for (let i = 0; i < repeats; i++) checks.push(await compare("twice", first, await run(shadow)));
-  if (engine.serving) checks.push(await compare("instance", first, await run(engine)));
+  const attempt = (check: SelfCheckName, work: () => Promise<void>) =>
+    work().catch((error: unknown) => {
+      log.warn(
+        { model: model.name, engine: engine.id, check, err: error },
+        "self-check could not be finished",
+      );
+    });
 
-  const key = `${keyPrefix}self-check/${engine.manifest.artifact.sha256}`;
-  const before = restored(await store.read(key).catch(() => undefined));
-  if (before) checks.push(await compare("restart", before, first));
-  else if (bytesOf(first) <= mostKeptBytes)
-    await store
-      .write(key, kept(first))
-      .catch((error: unknown) => log.warn({ err: error }, "self-check not stored"));
-
-  const batch = batchOfEqualRows(inputs, info.inputs);
-  if (batch) {
-    const outputs = await run(shadow, batch);
-    const [head, ...others] = splitRows(outputs);
+  await attempt("twice", async () => {
+    for (let i = 0; i < repeats; i++) checks.push(await compare("twice", first, await run(shadow)));
+  });
+  await attempt("instance", async () => {
+    if (engine.serving) checks.push(await compare("instance", first, await run(engine)));
+  });
+  await attempt("restart", async () => {
+    const key = `${keyPrefix}self-check/${engine.manifest.artifact.sha256}`;
+    const before = restored(await store.read(key).catch(() => undefined));
+    if (before) checks.push(await compare("restart", before, first));
+    else if (bytesOf(first) <= mostKeptBytes) await store.write(key, kept(first));
+  });
+  await attempt("rows", async () => {
+    const batch = rowBatch(inputs, info.inputs);
+    if (!batch) return;
+    const rows = splitRows(await run(shadow, repeated(batch)), batch.rows);
+    for (const place of [0, batch.rows - 1]) {
+      const alone = splitRows(await run(shadow, repeated(batch, place)), batch.rows)[place];
+      const row = rows[place];
+      // A row that hears of the others is no row of a batch: the axis is time, or a picture's channels.
+      if (!row || !alone || !(await compare("rows", row, alone)).passed) return;
+    }
+    const [head, ...others] = rows;
     for (const other of others) if (head) checks.push(await compare("rows", head, other));
-  }
+  });
   return checks;
 }
 
@@ -80,37 +99,6 @@ function judge(check: SelfCheckName, { result, flip, reason }: Difference): Self
     bitEqual: result === "bit_equal",
     reason: reason || (flip ? "another decision" : ""),
   };
-}
-
-/** The inputs repeated along the first axis, where every input has it dynamic; undefined otherwise. */
-function batchOfEqualRows(
-  inputs: readonly Tensor[],
-  specs: readonly {
-    readonly shape: readonly number[];
-    readonly bounds?: readonly (readonly [number, number])[] | undefined;
-  }[],
-): Tensor[] | undefined {
-  const can = specs.every(({ shape, bounds }) => shape[0] === -1 && (bounds?.[0]?.[1] ?? rows) >= rows);
-  if (!can || inputs.some(({ shape }) => shape[0] !== 1)) return undefined;
-  return inputs.map((input) => ({
-    ...input,
-    shape: [rows, ...input.shape.slice(1)],
-    data: Buffer.concat(Array.from({ length: rows }, () => input.data)),
-  }));
-}
-
-function splitRows(outputs: readonly Tensor[]): Tensor[][] {
-  if (outputs.some(({ shape }) => shape[0] !== rows)) return [];
-  return Array.from({ length: rows }, (_, row) =>
-    outputs.map((output) => {
-      const bytes = output.data.byteLength / rows;
-      return {
-        ...output,
-        shape: [1, ...output.shape.slice(1)],
-        data: output.data.subarray(row * bytes, (row + 1) * bytes),
-      };
-    }),
-  );
 }
 
 function bytesOf(tensors: readonly Tensor[]): number {

@@ -1,22 +1,38 @@
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir, readdir, readFile, rename } from "node:fs/promises";
+import { join } from "node:path";
 import { GatewayError } from "../core/errors.ts";
 import { lockFile } from "./file-lock.ts";
+import { replaceFile } from "./replace-file.ts";
 import type { Store } from "./store.ts";
 
+interface FileStore extends Store {
+  keys(): Promise<string[]>;
+  /** The document as it stands on disk. */
+  readText(key: string): Promise<string | undefined>;
+}
+
 /** The embedded default: a JSON file per key, replaced atomically; one writer at a time. */
-export async function openFileStore({ path }: { readonly path: string }): Promise<Store> {
+export async function openFileStore({ path }: { readonly path: string }): Promise<FileStore> {
   await mkdir(join(path, "state"), { recursive: true, mode: 0o700 });
   const lock = lockFile(join(path, "lock"));
   const turns = new Map<string, Promise<void>>();
   const fileOf = (key: string) => join(path, "state", `${key}.json`);
 
+  function readText(key: string): Promise<string | undefined> {
+    return readFile(fileOf(key), "utf8").catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    });
+  }
+
   return {
+    readText,
+    async keys() {
+      const files = await readdir(join(path, "state"), { recursive: true });
+      return files.filter((file) => file.endsWith(".json")).map((file) => file.slice(0, -".json".length));
+    },
     async read(key) {
-      const text = await readFile(fileOf(key), "utf8").catch((error: NodeJS.ErrnoException) => {
-        if (error.code === "ENOENT") return undefined;
-        throw error;
-      });
+      const text = await readText(key);
       if (text === undefined) return undefined;
       try {
         return JSON.parse(text) as unknown;
@@ -39,32 +55,11 @@ export async function openFileStore({ path }: { readonly path: string }): Promis
       return mine;
     },
     deliver: () => ({ wake() {} }),
-    onCommand() {},
+    onCommand: () => () => Promise.resolve(),
     trouble: undefined,
     async close() {
       await Promise.all(turns.values());
       lock.release();
     },
   };
-}
-
-/** Writes beside the file, syncs, renames: a reader sees the old or the new text, whole, whatever happens. */
-async function replaceFile(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const beside = `${path}.new`;
-  try {
-    const file = await open(beside, "w", 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(beside, path);
-  } catch (cause) {
-    await rm(beside, { force: true }).catch(() => undefined);
-    throw new GatewayError("conflict", `state cannot be written to "${path}": ${(cause as Error).message}`, {
-      cause,
-    });
-  }
 }

@@ -12,8 +12,11 @@ export interface Store {
    * handed on before. The source is the decision log itself, so nothing is lost while the store is away.
    */
   deliver(source: DecisionSource): Delivery;
-  /** Calls back for commands given from elsewhere in the fleet; a driver without such a way never does. */
-  onCommand(handler: (command: StoreCommand) => Promise<unknown>): void;
+  /**
+   * Calls back for commands given from elsewhere in the fleet, also before this gateway ran; each at most once, one
+   * after another. A driver without such a way never does. Returns how to stop, which waits for the one under way.
+   */
+  onCommand(handler: (command: StoreCommand) => Promise<unknown>): () => Promise<void>;
   /** What is wrong with it now; undefined when all is well. Serving never waits for it. */
   readonly trouble: string | undefined;
   close(): Promise<void>;
@@ -21,7 +24,10 @@ export interface Store {
 
 export interface DecisionSource {
   /** Entries with seq > after, oldest first. */
-  read(after: number, limit: number): Promise<{ readonly entries: readonly { readonly seq: number }[] }>;
+  read(
+    after: number,
+    limit: number,
+  ): Promise<{ readonly entries: readonly { readonly seq: number; readonly hash: string }[] }>;
   readonly lastSeq: number;
 }
 

@@ -67,7 +67,7 @@ export function createController(options: {
   readonly clock: Clock;
   readonly log: Log;
 }): Controller {
-  const { models, store, evidence, onChanged, random, clock, log } = options;
+  const { models, evidence, onChanged, random, clock, log } = options;
   const tracks = createTracks({ clock });
   const memory = createMemory({ ...options, tracks });
   const onLifted = (model: Model, engine: Engine) => evidence.restart(model, engine);
@@ -149,7 +149,7 @@ export function createController(options: {
   const timer = setInterval(() => void check(), checkMs);
   timer.unref();
 
-  const controller: Controller = {
+  return {
     async recall(model) {
       await memory.restore(model.name);
       const { active, quarantined } = tracks.model(model.name).saved;
@@ -220,12 +220,6 @@ export function createController(options: {
       await Promise.all(turns.values());
     },
   };
-  store.onCommand(({ type, model, engine = "", reason, actor }) =>
-    type === "switch"
-      ? controller.switch(model, engine, reason, actor)
-      : controller.rollback(model, reason, actor),
-  );
-  return controller;
 }
 
 /** Advice that a verdict takes back when it no longer fails. */

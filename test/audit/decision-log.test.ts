@@ -80,6 +80,25 @@ describe("decision log", () => {
     expect(faults.map((fault) => fault.problem).join("\n")).toMatch(problem);
   });
 
+  test("a cut-off end and an emptied folder are found by what else knows of decisions, a log sealed anew by its hash", async () => {
+    const file = await writeLines(5);
+    const { lastHash } = await verifyLog(directory);
+    const state = { where: "the state", seq: 5, hash: undefined };
+    const stream = { where: "the stream", seq: 5, hash: lastHash };
+    const problems = async () =>
+      (await verifyLog(directory, [state, stream])).faults.map(({ problem }) => problem);
+    expect(await problems()).toEqual([]);
+    await editLines(file, (lines) => lines.slice(0, 3));
+    expect(await problems()).toEqual([
+      "the log ends with seq 3, but the state knows of 5",
+      "the log ends with seq 3, but the stream knows of 5",
+    ]);
+    await rm(file);
+    expect((await problems())[0]).toMatch(/ends with seq 0/);
+    await writeLines(6);
+    expect(await problems()).toEqual([expect.stringMatching(/decision 5 is another one in the stream/)]);
+  });
+
   test("a line changed together with its own hash breaks the chain at the next", async () => {
     const file = await writeLines(3);
     const { sealEntry } = await import("../../src/audit/log/entry.ts");
@@ -109,6 +128,49 @@ describe("decision log", () => {
     expect(await verifyLog(directory)).toMatchObject({ entries: 20, faults: [] });
     await rm(join(directory, "decisions-000002.jsonl"));
     expect((await verifyLog(directory)).faults[0]?.problem).toMatch(/000002.jsonl is missing/);
+  });
+
+  test("after old files were archived away the newest goes on, and no seq is issued twice", async () => {
+    await writeLines(12, 1000);
+    const [first, second, ...kept] = (await readdir(directory)).toSorted();
+    await rm(join(directory, first as string));
+    await rm(join(directory, second as string));
+    const before = await Promise.all(kept.map((file) => readFile(join(directory, file), "utf8")));
+    for (const to of ["engine-13", "engine-14"]) {
+      const again = await openLog(1000);
+      await again.append(decision(to));
+      await again.close();
+    }
+    const after = await Promise.all(kept.map((file) => readFile(join(directory, file), "utf8")));
+    for (const [place, text] of before.entries()) expect(after[place]?.startsWith(text)).toBe(true);
+    const again = await openLog(1000);
+    expect(again.lastSeq).toBe(14);
+    expect((await again.read(10, 10)).entries.map(({ seq }) => seq)).toEqual([11, 12, 13, 14]);
+    const { faults } = await verifyLog(directory);
+    expect(faults.map(({ line }) => line)).toEqual([0, 1, 1]);
+  });
+
+  test("a rotation that cannot have its file refuses the decision, touches no other file and is tried again", async () => {
+    await writeLines(2, 1000);
+    const again = await openLog(1000);
+    const next = join(directory, "decisions-000002.jsonl");
+    await writeFile(next, "somebody else's\n");
+    await expect(again.append(decision("refused"))).rejects.toMatchObject({
+      code: "conflict",
+      message: expect.stringMatching(/so it was not made.*000002/),
+    });
+    expect(await readFile(next, "utf8")).toBe("somebody else's\n");
+    await rm(next);
+    await again.append(decision("taken"));
+    await again.close();
+    expect(await verifyLog(directory)).toMatchObject({ entries: 3, files: 2, faults: [] });
+  });
+
+  test("the files stay in order beyond a million", async () => {
+    for (const number of ["1000000", "999999"])
+      await writeFile(join(directory, `decisions-${number}.jsonl`), "");
+    await (await openLog()).append(decision("a"));
+    expect((await readFile(join(directory, "decisions-1000000.jsonl"), "utf8")).length).toBeGreaterThan(0);
   });
 
   test("pages through entries, also those no longer in memory", async () => {

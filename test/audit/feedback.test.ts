@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { createFeedback } from "../../src/audit/feedback.ts";
+import { createFeedback as create, type Feedback } from "../../src/audit/feedback.ts";
+import { silentLog } from "../../src/core/log.ts";
 import type { Engine } from "../../src/models/engine.ts";
 import type { Model } from "../../src/models/model.ts";
 
@@ -12,14 +13,26 @@ function engine(id: string): Engine {
 }
 
 const [a, b] = [engine("a"), engine("b")];
-const model = {
+const fields = {
   name: "m",
+  info: { outputs: [{ name: "scores", shape: [1, 3] }] },
   config: { task: "classification", labels: ["stop", "yield", "ahead"] },
   engines: new Map([
     ["a", a],
     ["b", b],
   ]),
-} as unknown as Model;
+};
+const model = fields as unknown as Model;
+
+const documents = new Map<string, unknown>();
+
+function createFeedback(): Feedback {
+  const store = {
+    read: (key: string) => Promise.resolve(documents.get(key)),
+    write: (key: string, document: unknown) => Promise.resolve(void documents.set(key, document)),
+  };
+  return create({ store, keyPrefix: "repository/", log: silentLog });
+}
 
 /** Scores whose largest is that of `top`. */
 function scores(top: number) {
@@ -64,4 +77,51 @@ test("an engine that runs a request twice has said what it said last", () => {
     { engine: "a", labelled: 1, correct: 0 },
     { engine: "b", labelled: 1, correct: 1 },
   ]);
+});
+
+test.each([3, 1e9, -1, 0.5, "left"])("a label that no class has is refused with the range: %s", (label) => {
+  const feedback = createFeedback();
+  feedback.predicted(model, "r1", a, scores(0));
+  expect(() => feedback.label(model, "r1", label)).toThrow(
+    expect.objectContaining({
+      code: "invalid",
+      message: expect.stringMatching(/a class number from 0 to 2 or one of stop, yield, ahead/),
+    }),
+  );
+  feedback.label(model, "r1", 2);
+});
+
+test("where the shape does not say how many classes there are, the labels do", () => {
+  const open = { ...fields, info: { outputs: [{ name: "scores", shape: [-1, -1] }] } } as unknown as Model;
+  const feedback = createFeedback();
+  expect(() => feedback.label(open, "r1", 3)).toThrow(/from 0 to 2/);
+  const nameless = { ...fields, info: open.info, config: { task: "classification" } } as unknown as Model;
+  expect(() => feedback.label(nameless, "r1", 3)).toThrow(/not remembered/);
+});
+
+test("a model that does not classify says so", () => {
+  const detector = { ...fields, config: { task: "detection" } } as unknown as Model;
+  expect(() => createFeedback().label(detector, "r1", 0)).toThrow(
+    expect.objectContaining({ code: "conflict", message: expect.stringMatching(/its task is detection/) }),
+  );
+});
+
+test("what was counted outlives the gateway, for the artifacts that are still there", async () => {
+  const first = createFeedback();
+  first.predicted(model, "r1", a, scores(0));
+  first.predicted(model, "r1", b, scores(1));
+  first.label(model, "r1", 0);
+  await first.close();
+  const second = createFeedback();
+  await second.restore(model);
+  second.predicted(model, "r2", a, scores(0));
+  second.label(model, "r2", 1);
+  expect(second.accuracy(model)).toEqual([
+    { engine: "a", labelled: 2, correct: 1 },
+    { engine: "b", labelled: 1, correct: 0 },
+  ]);
+  documents.set("repository/feedback/m", { nonsense: true });
+  const third = createFeedback();
+  await third.restore(model);
+  expect(third.accuracy(model)).toEqual([]);
 });

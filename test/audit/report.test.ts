@@ -174,8 +174,9 @@ describe("the live report", () => {
     });
     closing.push(() => models.close());
     await models.start();
+    const store = { read: async () => undefined, write: async () => {} };
     const keeper = createEvidenceKeeper({
-      store: { read: async () => undefined, write: async () => {} },
+      store,
       keyPrefix: "",
       seed: () => 1,
       log: silentLog,
@@ -195,7 +196,8 @@ describe("the live report", () => {
       clock: systemClock,
       log: silentLog,
     });
-    const feedback = createFeedback();
+    const feedback = createFeedback({ store, keyPrefix: "", log: silentLog });
+    closing.push(() => feedback.close());
     const report = createLiveReport({
       auditor,
       models,

@@ -165,6 +165,12 @@ describe("switching", () => {
     const { accepted, answered, errors } = await traffic.stop();
     expect(errors).toEqual([]);
     expect(answered).toBe(accepted);
+    const moved = (await scene.decisions()).find(({ type }) => type === "failover");
+    expect(moved).toMatchObject({
+      from: "a",
+      trigger: "health",
+      reason: expect.stringMatching(/1 request moved: /),
+    });
   });
 });
 

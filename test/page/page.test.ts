@@ -226,6 +226,7 @@ describe.skipIf(chromiumMissing !== undefined)(
         "limit 700 W",
         "sw_thermal",
       ]);
+      await page.getByText("Store: Redis is away: connection lost").waitFor();
       await page.getByText("say more of this machine than of the engines").waitFor();
       await page.locator("#candidates").getByText("canary, 5 % of requests").waitFor();
       await page.locator("#verdicts").getByText("cannot be settled at this value").waitFor();
@@ -323,6 +324,7 @@ const recorded = (() => {
     event("metrics", {
       time: "2026-01-01T00:00:00.000Z",
       lastDecision: 0,
+      storeTrouble: "Redis is away: connection lost",
       models: [
         {
           ...{

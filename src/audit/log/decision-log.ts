@@ -1,10 +1,11 @@
 import { constants } from "node:fs";
-import { mkdir, open, readFile, stat, truncate, type FileHandle } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, open, readFile, rm, stat, truncate, type FileHandle } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import { GatewayError } from "../../core/errors.ts";
+import { syncDirectory } from "../../core/sync-directory.ts";
 import { firstPrev, openLine, sealEntry, type Decision, type LogEntry } from "./entry.ts";
-import { fileName, linesOf, logFiles } from "./verify.ts";
+import { fileName, fileNumber, linesOf, logFiles } from "./verify.ts";
 
 /** Append-only, hash-chained JSON lines; a decision is on disk (fsync) before anything is done about it. */
 export interface DecisionLog {
@@ -30,13 +31,20 @@ export async function openDecisionLog(options: {
   readonly rotateBytes?: number;
 }): Promise<DecisionLog> {
   const { directory, repository, clock, onAppend, rotateBytes = 16 * 1024 * 1024 } = options;
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const made = await mkdir(directory, { recursive: true, mode: 0o700 });
+  if (made !== undefined) await syncDirectory(dirname(directory));
   const files = await logFiles(directory);
-  let number = Math.max(1, files.length);
+  const newest = files.at(-1);
+  // Not how many there are: old files may have been archived away.
+  let number = newest === undefined ? 1 : fileNumber(newest);
   const repaired = await repairTornLine(join(directory, fileName(number)));
   const tail: LogEntry[] = await readTail(directory, files);
-  let last: Pick<LogEntry, "seq" | "hash"> = tail.at(-1) ?? { seq: 0, hash: firstPrev };
-  let file = await openForAppend(join(directory, fileName(number)));
+  // The largest seq, should the lines not be in order: no number is issued twice.
+  let last: Pick<LogEntry, "seq" | "hash"> = {
+    seq: Math.max(0, ...tail.map(({ seq }) => seq)),
+    hash: tail.at(-1)?.hash ?? firstPrev,
+  };
+  let file = await (newest === undefined ? createFile(directory, number) : openFile(directory, number));
   let bytes = (await file.stat()).size;
   let turn: Promise<unknown> = Promise.resolve();
   let closed = false;
@@ -50,8 +58,8 @@ export async function openDecisionLog(options: {
       prev: last.hash,
     });
     const text = Buffer.from(`${line}\n`);
-    if (bytes > 0 && bytes + text.length > rotateBytes) await rotate();
     try {
+      if (bytes > 0 && bytes + text.length > rotateBytes) await rotate();
       await file.appendFile(text);
       await file.sync();
     } catch (cause) {
@@ -72,11 +80,11 @@ export async function openDecisionLog(options: {
   }
 
   async function rotate(): Promise<void> {
-    const next = await openForAppend(join(directory, fileName(number + 1)));
-    await file.close();
-    file = next;
+    const full = file;
+    file = await createFile(directory, number + 1);
     number++;
     bytes = 0;
+    await full.close();
   }
 
   const log: DecisionLog = {
@@ -117,8 +125,26 @@ export async function openDecisionLog(options: {
   return log;
 }
 
-function openForAppend(path: string): Promise<FileHandle> {
-  return open(path, constants.O_CREAT | constants.O_APPEND | constants.O_RDWR, 0o600);
+function openFile(directory: string, number: number): Promise<FileHandle> {
+  return open(join(directory, fileName(number)), constants.O_APPEND | constants.O_RDWR);
+}
+
+/** A new file, never one that is there already: what it holds would be cut off with the first line that fails. */
+async function createFile(directory: string, number: number): Promise<FileHandle> {
+  const path = join(directory, fileName(number));
+  const file = await open(
+    path,
+    constants.O_CREAT | constants.O_EXCL | constants.O_APPEND | constants.O_RDWR,
+    0o600,
+  );
+  try {
+    await syncDirectory(directory);
+    return file;
+  } catch (error) {
+    await file.close();
+    await rm(path);
+    throw error;
+  }
 }
 
 /** Cuts off a last line without its end of line; returns how many bytes went. */
@@ -136,15 +162,18 @@ async function repairTornLine(path: string): Promise<number> {
 }
 
 async function readTail(directory: string, files: readonly string[]): Promise<LogEntry[]> {
-  const entries: LogEntry[] = [];
-  // The last two files hold enough; a chain that is broken further back is `log verify`'s to find.
-  for (const file of files.slice(-2)) {
+  let entries: LogEntry[] = [];
+  // From the newest file back until there are enough; a chain that is broken further back is `log verify`'s to find.
+  for (const file of files.toReversed()) {
+    const older: LogEntry[] = [];
     for await (const line of linesOf(join(directory, file))) {
       const entry = openLine(line);
       if (typeof entry === "string") continue;
-      entries.push(entry);
-      if (entries.length > tailLength) entries.shift();
+      older.push(entry);
+      if (older.length > tailLength) older.shift();
     }
+    entries = [...older, ...entries].slice(-tailLength);
+    if (entries.length === tailLength) break;
   }
   return entries;
 }

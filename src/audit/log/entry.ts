@@ -12,10 +12,8 @@ export interface Decision {
     | "failover"
     | "fallback"
     | "engineFailed"
-    | "selfCheck"
     | "advice"
-    | "repair"
-    | "start";
+    | "repair";
   readonly model: string | null;
   readonly from: string | null;
   readonly to: string | null;

@@ -90,6 +90,8 @@ function draw() {
 function render() {
   const { metrics } = state;
   if (!metrics) return;
+  byId("storeTrouble").hidden = !metrics.storeTrouble;
+  write(byId("storeTrouble"), metrics.storeTrouble ? `Store: ${metrics.storeTrouble}` : "");
   renderModels(metrics.models);
   const model = chosen();
   byId("model").hidden = !model;

@@ -115,6 +115,8 @@ export interface Metrics {
   readonly devices: readonly Device[];
   readonly board: Board;
   readonly lastDecision: number;
+  /** What is wrong with the gateway's store; null when all is well. */
+  readonly storeTrouble: string | null;
 }
 
 /** One second of one model, kept for the charts. */
