@@ -1,7 +1,7 @@
 import { parentPort } from "node:worker_threads";
 import { compareOutputs } from "./compare.ts";
 import type { CompareJob } from "./comparer.ts";
-import { makeThreadIdle } from "./idle-thread.ts";
+import { makeThreadIdle } from "../core/idle-thread.ts";
 
 makeThreadIdle();
 

@@ -37,8 +37,9 @@ export interface DevicesOptions {
   readonly tegrastats?: readonly string[] | undefined;
 }
 
-/** Lines that stay away for this many intervals (10 s at least) mean a hung child. */
+/** Lines that stay away for this many intervals mean a hung child; on a busy machine one of the idle class may be slow, so 60 s at least. */
 const silentIntervals = 10;
+const leastSilenceMs = 60_000;
 
 export function createDevices(options: DevicesOptions): Devices {
   const { clock, log, metrics, intervalMs = 1_000, root = "/" } = options;
@@ -81,7 +82,7 @@ function startReader(
       log,
       onLine,
       onAbsent,
-      silenceMs: Math.max(10_000, silentIntervals * intervalMs),
+      silenceMs: Math.max(leastSilenceMs, silentIntervals * intervalMs),
     });
 
   if (isTegra(root)) {

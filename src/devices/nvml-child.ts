@@ -1,3 +1,4 @@
+import { makeThreadIdle } from "../core/idle-thread.ts";
 import { openNvml } from "./nvml.ts";
 
 /**
@@ -8,6 +9,8 @@ import { openNvml } from "./nvml.ts";
  */
 const [interval = "1000", library] = process.argv.slice(2);
 
+// A reading takes the driver some 15 ms of processor time, which live requests must not wait for.
+makeThreadIdle();
 process.stdin.on("end", () => process.exit(0)).resume();
 process.stdout.on("error", () => process.exit(0));
 try {
