@@ -1,12 +1,13 @@
 /**
  * 1,000 switches between two engines under open-loop load: every request must be answered once, by its own id, and
  * those that are under way during a switch may take little longer than others: than those under way while a control
- * request that changes nothing is answered (the client that sends it shares the machine), and than all under that load.
+ * request that changes nothing is answered (its cost is no switch's), and than all under that load.
  */
-import { type Server, startGateway } from "./support/gateway.ts";
+import { startGateway } from "./support/gateway.ts";
 import { startGenerator } from "./support/generator.ts";
+import { createHttpClient, type HttpClient, prepareRequest } from "./support/http-client.ts";
 import { latenciesMs, type LoadResult, nowMs } from "./support/load.ts";
-import { print, quick, tell } from "./support/options.ts";
+import { print, quick, serverCores, tell } from "./support/options.ts";
 import { binaryRequest, demo, makeRepository } from "./support/repository.ts";
 import { percentile } from "./support/statistics.ts";
 
@@ -29,34 +30,34 @@ interface Window {
   readonly ended: number;
 }
 
-async function switchOnce(server: Server): Promise<Window> {
-  switched += 1;
-  const engine = engines[switched % 2] as string;
+/** By a client that takes as little of the machine as can be. */
+async function timed(client: HttpClient): Promise<Window> {
   const began = nowMs();
-  const reply = await fetch(`http://127.0.0.1:${server.port}/v1/models/${demo.name}/switch`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ engine, reason: "bench" }),
-  });
-  const answer = await reply.text();
-  if (reply.status !== 200) throw new Error(`switch to ${engine}: ${reply.status} ${answer}`);
+  await client.send();
   return { began, ended: nowMs() };
 }
 
-async function askOnce(server: Server): Promise<Window> {
-  const began = nowMs();
-  const reply = await fetch(`http://127.0.0.1:${server.port}/v1/models/${demo.name}/engines`);
-  await reply.text();
-  if (reply.status !== 200) throw new Error(`engines: ${reply.status}`);
-  return { began, ended: nowMs() };
+const switches = engines.map((engine) =>
+  createHttpClient(
+    gateway.port,
+    prepareRequest(`/v1/models/${demo.name}/switch`, JSON.stringify({ engine, reason: "bench" })),
+  ),
+);
+const index = createHttpClient(gateway.port, prepareRequest("/v2/repository/index", "{}"));
+
+function switchOnce(): Promise<Window> {
+  switched += 1;
+  return timed(switches[switched % 2] as HttpClient);
 }
+
+const askOnce = (): Promise<Window> => timed(index);
 
 /** Control requests, paced alike, while the load runs. */
-async function during(load: Promise<unknown>, act: (server: Server) => Promise<Window>): Promise<Window[]> {
+async function during(load: Promise<unknown>, act: () => Promise<Window>): Promise<Window[]> {
   await new Promise((resolve) => setTimeout(resolve, 300));
   const windows: Window[] = [];
   for (let n = 0; n < switchesPerRound; n += 1) {
-    windows.push(await act(gateway));
+    windows.push(await act());
     await new Promise((resolve) => setTimeout(resolve, pauseMs * (0.5 + Math.random())));
   }
   await load;
@@ -74,8 +75,8 @@ function underWay({ dueMs, doneMs }: LoadResult, windows: readonly Window[]): nu
 
 try {
   // Both are loaded before anything is measured: the first switch starts the other engine.
-  await switchOnce(gateway);
-  await switchOnce(gateway);
+  await switchOnce();
+  await switchOnce();
   const all: number[] = [];
   const asked: number[][] = [];
   const atSwitch: number[][] = [];
@@ -102,8 +103,11 @@ try {
   }
   const lost = total.sent - total.answered - total.failed;
   const shares = Object.entries(served).map(([engine, count]) => `${engine} ${count}`);
+  const where = serverCores
+    ? `; gateway and hosts on cores ${serverCores.join(" and ")}, load from others`
+    : "";
   print(
-    `\n${demo.name}, binary, open loop (Poisson), ${ratePerSecond}/s; ${rounds} rounds of ${switchesPerRound} switches.\n`,
+    `\n${demo.name}, binary, open loop (Poisson), ${ratePerSecond}/s${where}; ${rounds} rounds of ${switchesPerRound} switches.\n`,
   );
   print(
     `- ${rounds * switchesPerRound} switches, ${total.sent} requests: ${total.failed} failed, ${lost} lost, ${total.duplicated} duplicated, ${total.foreign} answered with another's id; answered by ${shares.join(", ")}`,
@@ -116,11 +120,16 @@ try {
     `- p99 of the ${switching.length} requests that arrived from ${leadMs} ms before a switch until its end: ${p99(switching)} ms (rounds: ${atSwitch.map(p99).join(", ")}); ` +
       `of the ${resting.length} around a control request that changes nothing: ${p99(resting)} ms (${asked.map(p99).join(", ")}); of all ${all.length} without switches: ${p99(all)} ms`,
   );
-  print(
-    `- added at p99, all rounds together: ${(percentile(switching, 0.99) - percentile(resting, 0.99)).toFixed(2)} ms; at p50: ${(percentile(switching, 0.5) - percentile(resting, 0.5)).toFixed(2)} ms`,
-  );
+  for (const [name, base] of [
+    ["those around a control request", resting],
+    ["all without switches", all],
+  ] as const) {
+    const added = (share: number) => (percentile(switching, share) - percentile(base, share)).toFixed(2);
+    print(`- added over ${name}, all rounds together: ${added(0.99)} ms at p99, ${added(0.5)} ms at p50`);
+  }
 } finally {
   generator.close();
+  for (const client of [...switches, index]) client.close();
   await gateway.close();
   repository.remove();
 }
