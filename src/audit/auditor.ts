@@ -16,6 +16,8 @@ import { judge } from "./verdict.ts";
 /** A run of one engine on a served input, beside the live traffic. */
 export interface AuditedRun {
   readonly engine: Engine;
+  /** control: the engine that was active when the runs began. */
+  readonly role: "control" | "shadow";
   readonly outputs: readonly Tensor[] | undefined;
   readonly engineSeconds: number;
   /** A live request was answered meanwhile. */
@@ -78,6 +80,10 @@ export function createAuditor(options: {
     const evidence = keeper.of(model, engine);
     const state = deviceState(engine);
     if (evidence.device.state !== state) evidence.add({ type: "device", state });
+    // Of the active engine the pairs from before are kept: it may be rolled back to where they go on.
+    const control = model.active === engine ? undefined : model.active?.manifest.artifact.sha256;
+    if (control !== undefined && control !== evidence.pairs.control)
+      evidence.add({ type: "control", digest: control });
     return evidence;
   }
 
@@ -94,12 +100,12 @@ export function createAuditor(options: {
   }
 
   function addPairs(model: Model, runs: readonly AuditedRun[]): void {
-    const at = runs.findIndex(({ engine }) => engine === model.active);
-    const control = runs[at];
+    const at = runs.findIndex(({ role }) => role === "control");
+    // Another engine has become active meanwhile: pairs with the one before are no longer asked for.
+    const control = runs[at]?.engine === model.active ? runs[at] : undefined;
     const phases = new Map(runs.map(({ engine }) => [engine, phaseOf(engine, "shadow")]));
     for (const [place, run] of runs.entries()) {
-      const role = run.engine === model.active ? "control" : "shadow";
-      const labels = { model: model.name, engine: run.engine.id, role } as const;
+      const labels = { model: model.name, engine: run.engine.id, role: run.role };
       if (run.error === undefined) {
         metrics.inc("shadow_runs_total", labels);
         if (!run.overlapped) metrics.latency(labels).record(run.engineSeconds);

@@ -94,11 +94,14 @@ export function createShadow(options: {
   }
 
   /** Undefined when the engine cannot run now, which says nothing about the others. */
-  async function runOne(engine: Engine, served: ShadowedRequest): Promise<ShadowRun | "busy" | undefined> {
+  async function runOne(
+    engine: Engine,
+    role: ShadowRun["role"],
+    served: ShadowedRequest,
+  ): Promise<ShadowRun | "busy" | undefined> {
     const runner = await runnerOf(engine);
     if (!runner) return undefined;
     if (!(await gate.wait(served.model.config.shadow.maxUtilization, patienceSeconds))) return "busy";
-    const role = engine === served.model.active ? "control" : "shadow";
     const { begun } = load;
     const startedSeconds = clock.seconds();
     try {
@@ -130,7 +133,8 @@ export function createShadow(options: {
     const runs: ShadowRun[] = [];
     for (const engine of shuffled(engines, random)) {
       if (state.closed) return { runs: [], whole: true };
-      const run = await runOne(engine, served);
+      // A switch in the middle leaves the control what it was when the runs began.
+      const run = await runOne(engine, engine === active ? "control" : "shadow", served);
       if (run === "busy") return { runs, whole: false };
       if (run) runs.push(run);
     }

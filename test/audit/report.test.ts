@@ -220,7 +220,8 @@ describe("the live report", () => {
       const runs = [];
       for (const one of i % 2 === 0 ? [a, b] : [b, a]) {
         const { outputs, engineSeconds } = await one.infer(request);
-        runs.push({ engine: one, outputs, engineSeconds, overlapped: false, error: undefined });
+        const role = one === a ? ("control" as const) : ("shadow" as const);
+        runs.push({ engine: one, role, outputs, engineSeconds, overlapped: false, error: undefined });
       }
       await auditor.shadowed(model, runs, { id: `r${i}`, engine: a, outputs: reply.outputs });
       feedback.predicted(model, `r${i}`, a, reply.outputs);
