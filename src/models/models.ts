@@ -208,7 +208,7 @@ export function createModels(options: ModelsOptions): Models {
     await Promise.all(
       [...(before?.engines.values() ?? [])]
         .filter((engine) => model.engines.get(engine.id) !== engine)
-        .map((engine) => engine.unload()),
+        .map((engine) => engine.retire()),
     );
   }
 
@@ -216,12 +216,12 @@ export function createModels(options: ModelsOptions): Models {
     const model = models.get(name);
     models.delete(name);
     if (model) model.state = "unloaded";
-    await unloadEngines(model);
+    await Promise.all([...(model?.engines.values() ?? [])].map((engine) => engine.retire()));
     onEvent({ type: "removed", name });
   }
 
-  async function unloadEngines(model: Model | undefined): Promise<void> {
-    await Promise.all([...(model?.engines.values() ?? [])].map((engine) => engine.unload()));
+  async function unloadEngines(model: Model): Promise<void> {
+    await Promise.all([...model.engines.values()].map((engine) => engine.unload()));
   }
 
   /** One operation on a model at a time; others are not held up. */

@@ -126,19 +126,22 @@ export function createShadow(options: {
     }
   }
 
-  /** Whole when every engine that can run has run; a busy moment of the whole device ends the input's turn early. */
-  async function runAll(served: ShadowedRequest): Promise<{ runs: ShadowRun[]; whole: boolean }> {
+  /** Every engine that can run has run, unless a reason ends the input's turn early: the device is busy, the model gone. */
+  async function runAll(served: ShadowedRequest): Promise<{ runs: ShadowRun[]; ended?: DropReason }> {
     const { active, candidates } = served.model;
     const engines = [active, ...candidates].filter((engine) => engine && !engine.quarantined) as Engine[];
     const runs: ShadowRun[] = [];
     for (const engine of shuffled(engines, random)) {
-      if (state.closed) return { runs: [], whole: true };
+      if (state.closed) return { runs: [] };
+      // In the same turn as the start of its shadow instance: nobody would end one that is started later.
+      if (served.model.state !== "ready") return { runs: [], ended: "stale" };
       // A switch in the middle leaves the control what it was when the runs began.
       const run = await runOne(engine, engine === active ? "control" : "shadow", served);
-      if (run === "busy") return { runs, whole: false };
+      if (run === "busy") return { runs, ended: "busy" };
       if (run) runs.push(run);
     }
-    return { runs, whole: true };
+    // What comes of a model that is gone would bring back what was forgotten about it.
+    return served.model.state === "ready" ? { runs } : { runs: [], ended: "stale" };
   }
 
   /** Leaves the machine to live requests for a while: what runs for long, as on a busy machine, comes seldom. */
@@ -158,8 +161,8 @@ export function createShadow(options: {
         continue;
       }
       try {
-        const { runs, whole } = await runAll(served);
-        if (!whole) onDropped(model, "busy");
+        const { runs, ended } = await runAll(served);
+        if (ended) onDropped(model, ended);
         if (runs.length > 1) await onResult({ served, runs });
         await rest(runs);
       } catch (error) {

@@ -10,24 +10,22 @@ import { createShadow } from "../../src/shadow/shadow.ts";
 
 const runs = { outputs: [], engineSeconds: 0, queueSeconds: 0 };
 
-function engineOf(
-  id: string,
-  infer: () => Promise<unknown> = () => Promise.resolve(runs),
-): Engine & {
-  started: number;
-} {
+type Counted = Engine & { started: number; infers: () => Promise<unknown> };
+
+function engineOf(id: string, infers: () => Promise<unknown> = () => Promise.resolve(runs)): Counted {
   const engine = {
     id,
     started: 0,
+    infers,
     quarantined: false,
     manifest: { model: "m" },
     shadow: () => {
       engine.started++;
-      return Promise.resolve({ infer });
+      return Promise.resolve({ infer: () => engine.infers() });
     },
     shadowLoaded: true,
   };
-  return engine as unknown as Engine & { started: number };
+  return engine as unknown as Counted;
 }
 
 function modelOf(active: Engine, candidates: Engine[], state = "ready"): Model {
@@ -81,6 +79,22 @@ describe("shadow", () => {
     offer(modelOf(active, [engineOf("other")], "idle"));
     await expect.poll(() => dropped).toEqual(["stale"]);
     expect(active.started).toBe(0);
+    await shadow.close();
+  });
+
+  test.each(["unloaded", "idle"])("a model that is %s in mid-run has no engine started again", async (to) => {
+    const model = modelOf(engineOf("a"), [engineOf("b"), engineOf("c")]);
+    const engines = [model.active as Counted, ...(model.candidates as Counted[])];
+    for (const engine of engines)
+      engine.infers = () => {
+        Object.assign(model, { state: to });
+        return Promise.resolve(runs);
+      };
+    const { shadow, offer, results, dropped } = open();
+    offer(model);
+    await expect.poll(() => dropped).toEqual(["stale"]);
+    expect(engines.reduce((sum, { started }) => sum + started, 0)).toBe(1);
+    expect(results).toEqual([]);
     await shadow.close();
   });
 
