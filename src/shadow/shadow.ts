@@ -57,6 +57,8 @@ export interface Shadow {
 const patienceSeconds = 5;
 /** Share of the time that shadow runs may take: waking hosts and comparing cost live requests even when they are idle-class. */
 const mostDuty = 0.6;
+/** What waits for an idle moment holds its tensors, of all models together: room for 64 inputs of a large picture each. */
+const mostWaitingBytes = 256 * 1024 * 1024;
 /** A shadow instance that did not load is tried again after this time. */
 const retrySeconds = 60;
 
@@ -72,7 +74,7 @@ export function createShadow(options: {
   readonly log: Log;
 }): Shadow {
   const { gate, load, onResult, onPrepared, onDropped, random, clock, log } = options;
-  const queue = new FairQueue<{ served: ShadowedRequest; offeredSeconds: number }>();
+  const queue = new FairQueue<Job>({ mostBytes: mostWaitingBytes });
   const retryAt = new WeakMap<Engine, number>();
   let working: Promise<void> | undefined;
   const state = { closed: false };
@@ -151,12 +153,16 @@ export function createShadow(options: {
     await delay(restSeconds * 1000, closing.signal).catch(() => {});
   }
 
+  /** A model that has gone idle meanwhile, or was replaced, must not be woken by its shadow. */
+  function stale({ served, offeredSeconds }: Job): boolean {
+    return clock.seconds() - offeredSeconds > patienceSeconds || served.model.state !== "ready";
+  }
+
   async function work(): Promise<void> {
     for (let job = queue.shift(); job && !state.closed; job = queue.shift()) {
-      const { served, offeredSeconds } = job;
+      const { served } = job;
       const model = served.model.name;
-      // A model that has gone idle meanwhile, or was replaced, must not be woken by its shadow.
-      if (clock.seconds() - offeredSeconds > patienceSeconds || served.model.state !== "ready") {
+      if (stale(job)) {
         onDropped(model, "stale");
         continue;
       }
@@ -177,7 +183,10 @@ export function createShadow(options: {
       const { sampleRate, maxQueue } = model.config.shadow;
       if (state.closed || pinned || sampleRate === 0 || model.candidates.length === 0) return;
       if (random() >= sampleRate) return onDropped(model.name, "sampled_out");
-      if (!queue.push(model.name, { served, offeredSeconds: clock.seconds() }, maxQueue))
+      // A long run may be under way: what will not be run any more gives its place and its memory to this one.
+      for (const job of queue.shed(stale)) onDropped(job.served.model.name, "stale");
+      const job = { served, offeredSeconds: clock.seconds() };
+      if (!queue.push(model.name, job, { most: maxQueue, bytes: bytesOf(served) }))
         return onDropped(model.name, "queue_full");
       working ??= work().finally(() => (working = undefined));
     },
@@ -201,6 +210,18 @@ export function createShadow(options: {
       await working;
     },
   };
+}
+
+interface Job {
+  readonly served: ShadowedRequest;
+  readonly offeredSeconds: number;
+}
+
+function bytesOf({ inputs, outputs }: ShadowedRequest): number {
+  let bytes = 0;
+  for (const { data } of inputs) bytes += data.byteLength;
+  for (const { data } of outputs) bytes += data.byteLength;
+  return bytes;
 }
 
 /** Fisher and Yates. Random order per input is what makes the paired test valid without independence. */

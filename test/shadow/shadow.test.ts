@@ -6,7 +6,7 @@ import { silentLog } from "../../src/core/log.ts";
 import type { Engine } from "../../src/models/engine.ts";
 import type { Model } from "../../src/models/model.ts";
 import { FairQueue } from "../../src/shadow/fair-queue.ts";
-import { createShadow } from "../../src/shadow/shadow.ts";
+import { createShadow, type ShadowResult } from "../../src/shadow/shadow.ts";
 
 const runs = { outputs: [], engineSeconds: 0, queueSeconds: 0 };
 
@@ -33,24 +33,33 @@ function modelOf(active: Engine, candidates: Engine[], state = "ready"): Model {
   return { name: "m", state, active, candidates, config } as unknown as Model;
 }
 
-function open() {
+interface Scene {
+  /** Whether each wait of the gate ends in time; default all do. */
+  readonly gate?: () => Promise<boolean>;
+  readonly random?: () => number;
+  readonly onResult?: (result: ShadowResult) => void;
+}
+
+function open({ gate = () => Promise.resolve(true), random = () => 0, onResult }: Scene = {}) {
   const results: string[][] = [];
   const dropped: string[] = [];
   const prepared: string[] = [];
+  const time = { seconds: 0 };
   const shadow = createShadow({
-    gate: { wait: () => Promise.resolve(true), close: () => {} },
+    gate: { wait: gate, close: () => {} },
     load: new LiveLoadCounter(),
     onResult: (result) => {
       results.push(result.runs.map(({ engine }) => engine.id));
+      onResult?.(result);
     },
     onPrepared: (_model, { id }) => Promise.resolve(void prepared.push(id)),
     onDropped: (_model, reason) => dropped.push(reason),
-    random: () => 0,
-    clock: systemClock,
+    random,
+    clock: { ...systemClock, seconds: () => time.seconds },
     log: silentLog,
   });
   type Offered = Parameters<typeof shadow.offer>[0];
-  const offer = (model: Model) =>
+  const offer = (model: Model, change: Partial<Offered> = {}) =>
     shadow.offer({
       id: "r",
       model,
@@ -58,9 +67,24 @@ function open() {
       inputs: [],
       outputs: [],
       pinned: false,
+      ...change,
     } as unknown as Offered);
-  return { shadow, offer, results, dropped, prepared };
+  return { shadow, offer, results, dropped, prepared, time };
 }
+
+/** A gate that lets through when it is told to. */
+function heldGate() {
+  const waiting: ((through: boolean) => void)[] = [];
+  return {
+    waiting,
+    gate: () => new Promise<boolean>((resolve) => waiting.push(resolve)),
+    release: () => {
+      for (const resolve of waiting.splice(0)) resolve(true);
+    },
+  };
+}
+
+const abc = () => modelOf(engineOf("a"), [engineOf("b"), engineOf("c")]);
 
 describe("shadow", () => {
   test("an engine whose hosts are away does not take the others' turn", async () => {
@@ -115,10 +139,78 @@ describe("shadow", () => {
   });
 });
 
-test("a fair queue: keys in turn, a full one refused, the others not touched", () => {
-  const queue = new FairQueue<string>();
-  expect(["a1", "a2", "a3"].map((item) => queue.push("a", item, 2))).toEqual([true, true, false]);
-  expect(queue.push("b", "b1", 2)).toBe(true);
-  expect(queue.length).toBe(3);
-  expect([queue.shift(), queue.shift(), queue.shift(), queue.shift()]).toEqual(["a1", "b1", "a2", undefined]);
+describe("what waits", () => {
+  test("is bounded by number: what does not fit is counted", async () => {
+    const { gate, waiting, release } = heldGate();
+    const { shadow, offer, results, dropped } = open({ gate });
+    const model = abc();
+    offer(model);
+    await expect.poll(() => waiting.length).toBe(1);
+    for (let i = 0; i < 6; i += 1) offer(model);
+    expect(shadow.length).toBe(4);
+    expect(dropped).toEqual(["queue_full", "queue_full"]);
+    await expect.poll(() => (release(), results.length)).toBe(5);
+    await shadow.close();
+  });
+
+  test("is bounded by its memory too", async () => {
+    const { gate, waiting } = heldGate();
+    const { shadow, offer, dropped } = open({ gate });
+    const model = abc();
+    offer(model);
+    await expect.poll(() => waiting.length).toBe(1);
+    // 100 MB each, without touching the memory.
+    const inputs = [{ name: "x", datatype: "UINT8", shape: [1], data: { byteLength: 100_000_000 } }] as never;
+    for (let i = 0; i < 3; i += 1) offer(model, { inputs });
+    expect(shadow.length).toBe(2);
+    expect(dropped).toEqual(["queue_full"]);
+    const closing = shadow.close();
+    for (const resolve of waiting.splice(0)) resolve(false);
+    await closing;
+  });
+
+  test("gives its place to what comes, once it is too old to be run", async () => {
+    const { gate, waiting } = heldGate();
+    const { shadow, offer, dropped, time } = open({ gate });
+    const model = abc();
+    offer(model);
+    await expect.poll(() => waiting.length).toBe(1);
+    for (let i = 0; i < 4; i += 1) offer(model);
+    time.seconds += 6;
+    offer(model);
+    expect(dropped).toEqual(["stale", "stale", "stale", "stale"]);
+    expect(shadow.length).toBe(1);
+    const closing = shadow.close();
+    for (const resolve of waiting.splice(0)) resolve(false);
+    await closing;
+  });
+});
+
+describe("a fair queue", () => {
+  test("keys in turn, a full one refused, the others not touched", () => {
+    const queue = new FairQueue<string>({ mostBytes: 100 });
+    const push = (key: string, item: string) => queue.push(key, item, { most: 2, bytes: 1 });
+    expect(["a1", "a2", "a3"].map((item) => push("a", item))).toEqual([true, true, false]);
+    expect(push("b", "b1")).toBe(true);
+    expect(queue.length).toBe(3);
+    expect([queue.shift(), queue.shift(), queue.shift(), queue.shift()]).toEqual([
+      "a1",
+      "b1",
+      "a2",
+      undefined,
+    ]);
+  });
+
+  test("what leaves it, by any way, frees its bytes", () => {
+    const queue = new FairQueue<number>({ mostBytes: 10 });
+    const fill = () => [1, 2, 3].map((item) => queue.push("a", item, { most: 9, bytes: 5 }));
+    expect(fill()).toEqual([true, true, false]);
+    expect([queue.shift(), queue.shift()]).toEqual([1, 2]);
+    expect(fill()).toEqual([true, true, false]);
+    expect(queue.shed((item) => item < 3)).toEqual([1, 2]);
+    expect(queue.length).toBe(0);
+    expect(fill()).toEqual([true, true, false]);
+    queue.clear();
+    expect(fill()).toEqual([true, true, false]);
+  });
 });
