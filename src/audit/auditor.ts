@@ -43,7 +43,10 @@ interface AuditedReply {
 export interface Auditor {
   answered(answer: AuditedAnswer): void;
   failed(model: Model, engine: Engine): void;
-  /** Runs in the order they ran in, and the reply that the client got for the same input. */
+  /**
+   * Runs in the order they ran in, and the reply that the client got for the same input.
+   * @throws Error when the outputs could not be compared; times and errors are taken all the same.
+   */
   shadowed(model: Model, runs: readonly AuditedRun[], reply: AuditedReply): Promise<void>;
   verdicts(model: Model, engine: Engine): readonly Verdict[];
   /** Everything about one engine against the reference, for reports. */
@@ -131,8 +134,14 @@ export function createAuditor(options: {
     const reference = runs.find(({ engine }) => engine === model.reference);
     // An input that the reference refuses too says nothing against the others.
     if (reference?.error) return;
-    for (const { engine, error } of runs)
-      if (error) evidenceOf(model, engine).add({ type: "error", blockId: blockOf(model) });
+    for (const { engine, error } of runs) {
+      if (!error) continue;
+      evidenceOf(model, engine).add({ type: "error", blockId: blockOf(model) });
+      if (reference) {
+        const labels = { model: model.name, reference: reference.engine.id, candidate: engine.id };
+        metrics.inc("comparisons_total", { ...labels, result: "invalid" });
+      }
+    }
   }
 
   function addDifference(
@@ -250,9 +259,7 @@ export function createAuditor(options: {
     async shadowed(model, runs, reply) {
       addPairs(model, runs);
       addErrors(model, runs);
-      await compareRuns(model, runs, reply).catch((error: unknown) => {
-        log.error({ model: model.name, id: reply.id, err: error }, "outputs could not be compared");
-      });
+      await compareRuns(model, runs, reply);
     },
     verdicts: judgeEngine,
     evidence: evidenceOf,

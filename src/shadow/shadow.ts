@@ -9,8 +9,19 @@ import type { Model } from "../models/model.ts";
 import { FairQueue } from "./fair-queue.ts";
 import type { IdleGate } from "./idle-gate.ts";
 
-/** Why a served input was not shadowed; a metric label, so the set is closed. */
-export type DropReason = "sampled_out" | "queue_full" | "busy" | "comparer_full" | "stale";
+/**
+ * Why a served input was not shadowed, or not by all; a metric label, so the set is closed. engines_away: fewer than two
+ * engines could run. no_reference: there were runs, but nothing to compare them with. failed: what came of the runs was
+ * lost, as by a comparison that failed.
+ */
+export type DropReason =
+  | "sampled_out"
+  | "queue_full"
+  | "busy"
+  | "stale"
+  | "engines_away"
+  | "no_reference"
+  | "failed";
 
 /** A request that was answered, as far as its shadow needs it. */
 export interface ShadowedRequest {
@@ -130,7 +141,7 @@ export function createShadow(options: {
 
   /** Every engine that can run has run, unless a reason ends the input's turn early: the device is busy, the model gone. */
   async function runAll(served: ShadowedRequest): Promise<{ runs: ShadowRun[]; ended?: DropReason }> {
-    const { active, candidates } = served.model;
+    const { active, candidates, reference } = served.model;
     const engines = [active, ...candidates].filter((engine) => engine && !engine.quarantined) as Engine[];
     const runs: ShadowRun[] = [];
     for (const engine of shuffled(engines, random)) {
@@ -143,7 +154,11 @@ export function createShadow(options: {
       if (run) runs.push(run);
     }
     // What comes of a model that is gone would bring back what was forgotten about it.
-    return served.model.state === "ready" ? { runs } : { runs: [], ended: "stale" };
+    if (served.model.state !== "ready") return { runs: [], ended: "stale" };
+    if (runs.length < 2) return { runs, ended: "engines_away" };
+    if (reference && !runs.some(({ engine, outputs }) => engine === reference && outputs))
+      return { runs, ended: "no_reference" };
+    return { runs };
   }
 
   /** Leaves the machine to live requests for a while: what runs for long, as on a busy machine, comes seldom. */
@@ -169,9 +184,11 @@ export function createShadow(options: {
       try {
         const { runs, ended } = await runAll(served);
         if (ended) onDropped(model, ended);
-        if (runs.length > 1) await onResult({ served, runs });
+        // One run alone says something too: it failed, or it differs from the reply of the same engine.
+        if (runs.length > 0) await onResult({ served, runs });
         await rest(runs);
       } catch (error) {
+        onDropped(model, "failed");
         log.error({ model, id: served.id, err: error }, "a shadow run failed");
       }
     }

@@ -43,3 +43,28 @@ test("times are recorded under the role that a run had, whoever is active when t
     'crosscheck_shadow_runs_total{model="m",engine="b",role="shadow"} 1',
   ]);
 });
+
+test("no answer where the reference gave one is a comparison, invalid; what the reference refuses too is none", async () => {
+  const [a, b] = [engineOf("a"), engineOf("b")] as const;
+  const model = modelOf([a, b], { reference: "a" });
+  model.activate(a);
+  const { auditor, exposed } = openAuditor();
+  const failed = { outputs: undefined, error: new Error("refused") };
+  await auditor.shadowed(model, [run(a, "control"), run(b, "shadow", failed)], reply(a));
+  await auditor.shadowed(model, [run(a, "control", failed), run(b, "shadow", failed)], reply(a));
+  expect(await exposed("comparisons_total")).toEqual([
+    'crosscheck_comparisons_total{model="m",reference="a",candidate="b",result="invalid"} 1',
+  ]);
+  expect(auditor.evidence(model, b).counts).toMatchObject({ errors: 1, invalid: 0 });
+});
+
+test("a comparison that fails is the caller's to count; times and errors are kept", async () => {
+  const [a, b] = [engineOf("a"), engineOf("b")] as const;
+  const model = modelOf([a, b], { reference: "a" });
+  model.activate(a);
+  const { auditor } = openAuditor({ compare: () => Promise.reject(new Error("the comparing thread ended")) });
+  await expect(auditor.shadowed(model, [run(a, "control"), run(b, "shadow")], reply(a))).rejects.toThrow(
+    "the comparing thread ended",
+  );
+  expect(auditor.evidence(model, b).counts.pairs).toBe(1);
+});

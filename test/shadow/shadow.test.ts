@@ -5,6 +5,7 @@ import { HostLostError } from "../../src/core/engine.ts";
 import { silentLog } from "../../src/core/log.ts";
 import type { Engine } from "../../src/models/engine.ts";
 import type { Model } from "../../src/models/model.ts";
+import { createRandom } from "../../src/compare/statistics/random.ts";
 import { FairQueue } from "../../src/shadow/fair-queue.ts";
 import { createShadow, type ShadowResult } from "../../src/shadow/shadow.ts";
 
@@ -28,9 +29,11 @@ function engineOf(id: string, infers: () => Promise<unknown> = () => Promise.res
   return engine as unknown as Counted;
 }
 
-function modelOf(active: Engine, candidates: Engine[], state = "ready"): Model {
+type Stub = Model & { config: { shadow: { sampleRate: number } } };
+
+function modelOf(active: Engine, candidates: Engine[], state = "ready"): Stub {
   const config = { shadow: { sampleRate: 1, maxQueue: 4, maxUtilization: 1 } };
-  return { name: "m", state, active, candidates, config } as unknown as Model;
+  return { name: "m", state, active, candidates, config } as unknown as Stub;
 }
 
 interface Scene {
@@ -137,6 +140,108 @@ describe("shadow", () => {
     await shadow.close();
     expect(prepared).toEqual(["active", "b"]);
   });
+});
+
+describe("what is counted", () => {
+  test.each([
+    ["nothing could run", ["lost", "lost", "lost"], [], ["engines_away"]],
+    ["the control is away", ["lost", "lost", "ran"], [["c"]], ["engines_away"]],
+    ["the control is away, and another fails", ["lost", "lost", "failed"], [["c"]], ["engines_away"]],
+    ["the reference is away", ["ran", "lost", "ran"], [["a", "c"]], ["no_reference"]],
+    ["the reference fails", ["ran", "failed", "ran"], [["a", "b", "c"]], ["no_reference"]],
+    ["another is away", ["ran", "ran", "lost"], [["a", "b"]], []],
+    ["another fails", ["ran", "ran", "failed"], [["a", "b", "c"]], []],
+  ] as const)("%s", async (_, outcomes, expected, counted) => {
+    const infer = {
+      ran: () => Promise.resolve(runs),
+      lost: () => Promise.reject(new HostLostError("unavailable", "restarting")),
+      failed: () => Promise.reject(new Error("refused")),
+    };
+    const [a, b, c] = outcomes.map((outcome, i) => engineOf("abc"[i] as string, infer[outcome])) as Counted[];
+    const model = modelOf(a as Engine, [b, c] as Engine[]);
+    Object.assign(model, { reference: b });
+    const { shadow, offer, results, dropped } = open();
+    const last = engineOf("z");
+    offer(model);
+    // Taken after it, so that the first has ended when this one has.
+    offer(modelOf(last, [engineOf("y")]));
+    await expect.poll(() => results.at(-1)?.includes("z")).toBe(true);
+    expect(results.slice(0, -1).map((ids) => ids.toSorted((x, y) => x.localeCompare(y)))).toEqual(expected);
+    expect(dropped).toEqual(counted);
+    await shadow.close();
+  });
+
+  test("an input whose comparison is lost, and the next one is run", async () => {
+    let failing = true;
+    const { shadow, offer, results, dropped } = open({
+      onResult: () => {
+        if (failing) throw new Error("the comparing thread ended");
+      },
+    });
+    offer(abc());
+    await expect.poll(() => dropped).toEqual(["failed"]);
+    failing = false;
+    offer(abc());
+    await expect.poll(() => results.length).toBe(2);
+    expect(dropped).toEqual(["failed"]);
+    await shadow.close();
+  });
+
+  test("an input that no idle moment came for; what ran before is handed on", async () => {
+    let waits = 0;
+    const { shadow, offer, results, dropped } = open({ gate: () => Promise.resolve(++waits < 3) });
+    offer(abc());
+    await expect.poll(() => results.length).toBe(1);
+    expect(results[0]).toHaveLength(2);
+    expect(dropped).toEqual(["busy"]);
+    await shadow.close();
+  });
+
+  test("an input that was not chosen; a pinned one, or one without sampling, was never offered", async () => {
+    const { shadow, offer, dropped } = open({ random: () => 0.5 });
+    const half = modelOf(engineOf("a"), [engineOf("b")]);
+    half.config.shadow.sampleRate = 0.5;
+    offer(half);
+    expect(dropped).toEqual(["sampled_out"]);
+    offer(half, { pinned: true });
+    half.config.shadow.sampleRate = 0;
+    offer(half);
+    expect(dropped).toEqual(["sampled_out"]);
+    expect(shadow.length).toBe(0);
+    await shadow.close();
+  });
+});
+
+test("every order of the engines comes up as often as any other", async () => {
+  const random = createRandom(5);
+  const { shadow, offer, results } = open({ random: random.next });
+  const orders = new Map<string, number>();
+  for (let i = 0; i < 600; i += 1) {
+    offer(abc());
+    await expect.poll(() => results.length, { interval: 1 }).toBe(i + 1);
+    const order = results[i]?.join("") ?? "";
+    orders.set(order, (orders.get(order) ?? 0) + 1);
+  }
+  expect(orders.size).toBe(6);
+  // 100 expected, a standard deviation of 9.
+  for (const [order, count] of orders) expect(Math.abs(count - 100), order).toBeLessThan(40);
+  await shadow.close();
+});
+
+test("a candidate that is removed while its turn is waited for takes the model's place with it", async () => {
+  const { gate, waiting, release } = heldGate();
+  const { shadow, offer, results, dropped } = open({ gate });
+  const before = abc();
+  offer(before);
+  offer(before);
+  await expect.poll(() => waiting.length).toBe(1);
+  // A reload without c: the model is another one.
+  Object.assign(before, { state: "unloaded" });
+  offer(modelOf(engineOf("a"), [engineOf("b")]));
+  await expect.poll(() => (release(), results.length)).toBe(1);
+  expect(results[0]?.toSorted((x, y) => x.localeCompare(y))).toEqual(["a", "b"]);
+  expect(dropped).toEqual(["stale", "stale"]);
+  await shadow.close();
 });
 
 describe("what waits", () => {
