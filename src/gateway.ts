@@ -215,7 +215,7 @@ export async function createGateway(options: {
         if (outputs && engine !== served.engine) feedback.predicted(served.model, served.id, engine, outputs);
       return auditor.shadowed(served.model, runs, served);
     },
-    onPrepared: (model, engine) => selfChecks.check(model, engine),
+    onStarted: (model, engine) => selfChecks.check(model, engine),
     onDropped: (model, reason) => metrics.inc("shadow_dropped_total", { model, reason }),
     random,
     clock,
@@ -238,7 +238,7 @@ export async function createGateway(options: {
     log,
   });
 
-  const observe = createObserver({ metrics, feed, controller, statistics, auditor, shadow, log });
+  const observe = createObserver({ metrics, feed, controller, statistics, auditor, shadow, selfChecks, log });
   const parts = { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics };
   const live = publishLive({ ...parts, devices, clock });
   const requestLog = config.log.requests ? log : undefined;

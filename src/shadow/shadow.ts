@@ -77,25 +77,30 @@ export function createShadow(options: {
   readonly gate: IdleGate;
   readonly load: LiveLoad;
   readonly onResult: (result: ShadowResult) => Promise<void> | void;
-  /** A model's shadow instance came up at start. */
-  readonly onPrepared: (model: Model, engine: Engine) => Promise<void>;
+  /** A shadow instance came up, at start or when it was first needed; it is given no input before this has ended. */
+  readonly onStarted: (model: Model, engine: Engine) => Promise<void>;
   readonly onDropped: (model: string, reason: DropReason) => void;
   readonly random: () => number;
   readonly clock: Clock;
   readonly log: Log;
 }): Shadow {
-  const { gate, load, onResult, onPrepared, onDropped, random, clock, log } = options;
+  const { gate, load, onResult, onStarted, onDropped, random, clock, log } = options;
   const queue = new FairQueue<Job>({ mostBytes: mostWaitingBytes });
   const retryAt = new WeakMap<Engine, number>();
+  const started = new WeakMap<Runner, Promise<void>>();
   let working: Promise<void> | undefined;
   const state = { closed: false };
   const closing = new AbortController();
 
   /** The engine's shadow instance, unless it lately failed to load. */
-  async function runnerOf(engine: Engine): Promise<Runner | undefined> {
+  async function runnerOf(model: Model, engine: Engine): Promise<Runner | undefined> {
     if (clock.seconds() < (retryAt.get(engine) ?? -Infinity)) return undefined;
     try {
-      return await engine.shadow();
+      const runner = await engine.shadow();
+      let ready = started.get(runner);
+      if (!ready) started.set(runner, (ready = onStarted(model, engine)));
+      await ready;
+      return engine.quarantined ? undefined : runner;
     } catch (error) {
       retryAt.set(engine, clock.seconds() + retrySeconds);
       log.warn(
@@ -112,7 +117,7 @@ export function createShadow(options: {
     role: ShadowRun["role"],
     served: ShadowedRequest,
   ): Promise<ShadowRun | "busy" | undefined> {
-    const runner = await runnerOf(engine);
+    const runner = await runnerOf(served.model, engine);
     if (!runner) return undefined;
     if (!(await gate.wait(served.model.config.shadow.maxUtilization, patienceSeconds))) return "busy";
     const { begun } = load;
@@ -141,10 +146,9 @@ export function createShadow(options: {
 
   /** Every engine that can run has run, unless a reason ends the input's turn early: the device is busy, the model gone. */
   async function runAll(served: ShadowedRequest): Promise<{ runs: ShadowRun[]; ended?: DropReason }> {
-    const { active, candidates, reference } = served.model;
-    const engines = [active, ...candidates].filter((engine) => engine && !engine.quarantined) as Engine[];
+    const { active, shadowed, reference } = served.model;
     const runs: ShadowRun[] = [];
-    for (const engine of shuffled(engines, random)) {
+    for (const engine of shuffled(shadowed, random)) {
       if (state.closed) return { runs: [] };
       // In the same turn as the start of its shadow instance: nobody would end one that is started later.
       if (served.model.state !== "ready") return { runs: [], ended: "stale" };
@@ -198,7 +202,7 @@ export function createShadow(options: {
     offer(served) {
       const { model, pinned } = served;
       const { sampleRate, maxQueue } = model.config.shadow;
-      if (state.closed || pinned || sampleRate === 0 || model.candidates.length === 0) return;
+      if (state.closed || pinned || model.shadowed.length === 0) return;
       if (random() >= sampleRate) return onDropped(model.name, "sampled_out");
       // A long run may be under way: what will not be run any more gives its place and its memory to this one.
       for (const job of queue.shed(stale)) onDropped(job.served.model.name, "stale");
@@ -208,11 +212,10 @@ export function createShadow(options: {
       working ??= work().finally(() => (working = undefined));
     },
     prepare(model) {
-      if (model.config.shadow.sampleRate === 0 || model.candidates.length === 0) return;
       void (async () => {
-        for (const engine of [model.active, ...model.candidates]) {
+        for (const engine of model.shadowed) {
           if (state.closed || model.state !== "ready") return;
-          if (engine && !engine.quarantined && (await runnerOf(engine))) await onPrepared(model, engine);
+          await runnerOf(model, engine);
         }
       })();
     },

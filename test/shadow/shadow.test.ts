@@ -4,7 +4,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { HostLostError } from "../../src/core/engine.ts";
 import { silentLog } from "../../src/core/log.ts";
 import type { Engine } from "../../src/models/engine.ts";
-import type { Model } from "../../src/models/model.ts";
+import { Model } from "../../src/models/model.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
 import { FairQueue } from "../../src/shadow/fair-queue.ts";
 import { createShadow, type ShadowResult } from "../../src/shadow/shadow.ts";
@@ -14,6 +14,7 @@ const runs = { outputs: [], engineSeconds: 0, queueSeconds: 0 };
 type Counted = Engine & { started: number; infers: () => Promise<unknown> };
 
 function engineOf(id: string, infers: () => Promise<unknown> = () => Promise.resolve(runs)): Counted {
+  const runner = { infer: () => engine.infers() };
   const engine = {
     id,
     started: 0,
@@ -22,7 +23,7 @@ function engineOf(id: string, infers: () => Promise<unknown> = () => Promise.res
     manifest: { model: "m" },
     shadow: () => {
       engine.started++;
-      return Promise.resolve({ infer: () => engine.infers() });
+      return Promise.resolve(runner);
     },
     shadowLoaded: true,
   };
@@ -33,7 +34,20 @@ type Stub = Model & { config: { shadow: { sampleRate: number } } };
 
 function modelOf(active: Engine, candidates: Engine[], state = "ready"): Stub {
   const config = { shadow: { sampleRate: 1, maxQueue: 4, maxUtilization: 1 } };
-  return { name: "m", state, active, candidates, config } as unknown as Stub;
+  const model = new Model({
+    name: "m",
+    directory: "",
+    config: config as never,
+    engines: new Map(),
+    broken: new Map(),
+  });
+  const stub = Object.assign(model, { state });
+  model.activate(active);
+  Object.defineProperties(stub, {
+    candidates: { value: candidates },
+    reference: { value: undefined, writable: true },
+  });
+  return stub;
 }
 
 interface Scene {
@@ -55,7 +69,7 @@ function open({ gate = () => Promise.resolve(true), random = () => 0, onResult }
       results.push(result.runs.map(({ engine }) => engine.id));
       onResult?.(result);
     },
-    onPrepared: (_model, { id }) => Promise.resolve(void prepared.push(id)),
+    onStarted: (_model, { id }) => Promise.resolve(void prepared.push(id)),
     onDropped: (_model, reason) => dropped.push(reason),
     random,
     clock: { ...systemClock, seconds: () => time.seconds },
@@ -125,6 +139,31 @@ describe("shadow", () => {
     await shadow.close();
   });
 
+  test("without a candidate that may run there is no control run either", async () => {
+    const model = modelOf(engineOf("a"), [engineOf("b"), engineOf("c")]);
+    const { shadow, offer, results, dropped } = open();
+    offer(model);
+    await expect.poll(() => results.length).toBe(1);
+    for (const engine of model.candidates) Object.assign(engine, { quarantined: true });
+    const { started } = model.active as Counted;
+    offer(model);
+    shadow.prepare(model);
+    expect(shadow.length).toBe(0);
+    await shadow.close();
+    expect((model.active as Counted).started).toBe(started);
+    expect(dropped).toEqual([]);
+  });
+
+  test("a shadow instance that is first loaded for a run is checked before it, and only once", async () => {
+    const model = modelOf(engineOf("a"), [engineOf("b")]);
+    const { shadow, offer, results, prepared } = open();
+    offer(model);
+    offer(model);
+    await expect.poll(() => results.length).toBe(2);
+    expect(prepared.toSorted((x, y) => x.localeCompare(y))).toEqual(["a", "b"]);
+    await shadow.close();
+  });
+
   test("preparing ends when the model is unloaded under it, and leaves quarantined engines alone", async () => {
     const model = modelOf(engineOf("active"), [engineOf("bad"), engineOf("b"), engineOf("c")]);
     Object.assign(model.candidates[0] as object, { quarantined: true });
@@ -157,8 +196,9 @@ describe("what is counted", () => {
       lost: () => Promise.reject(new HostLostError("unavailable", "restarting")),
       failed: () => Promise.reject(new Error("refused")),
     };
-    const [a, b, c] = outcomes.map((outcome, i) => engineOf("abc"[i] as string, infer[outcome])) as Counted[];
-    const model = modelOf(a as Engine, [b, c] as Engine[]);
+    const [first, second, third] = outcomes;
+    const b = engineOf("b", infer[second]);
+    const model = modelOf(engineOf("a", infer[first]), [b, engineOf("c", infer[third])]);
     Object.assign(model, { reference: b });
     const { shadow, offer, results, dropped } = open();
     const last = engineOf("z");
@@ -214,7 +254,7 @@ describe("what is counted", () => {
 
 test("every order of the engines comes up as often as any other", async () => {
   const random = createRandom(5);
-  const { shadow, offer, results } = open({ random: random.next });
+  const { shadow, offer, results } = open({ random: () => random.next() });
   const orders = new Map<string, number>();
   for (let i = 0; i < 600; i += 1) {
     offer(abc());
