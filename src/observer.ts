@@ -46,6 +46,23 @@ export function createObserver(parts: {
       case "coldStart":
         metrics.observe("cold_start_seconds", { model: event.model, engine: event.engine.id }, event.seconds);
         break;
+      case "replaced": {
+        const { before, model } = event;
+        auditor.retain(model);
+        for (const id of before.engines.keys())
+          if (!model.engines.has(id)) metrics.removeModel({ model: model.name, engine: id });
+        // Rules, candidates and artifacts may be others; what still holds is shown again within a second.
+        for (const name of [
+          "verdict",
+          "evidence_samples",
+          "divergence",
+          "noise_floor",
+          "engine_info",
+        ] as const)
+          metrics.remove(name, { model: model.name });
+        observeModel(metrics, model);
+        break;
+      }
       case "removed":
         metrics.removeModel({ model: event.name });
         statistics.forget(event.name);

@@ -58,6 +58,8 @@ export interface Auditor {
   /** Begins the evidence on an engine anew: a person has lifted its quarantine. */
   restart(model: Model, engine: Engine): void;
   forget(model: string): void;
+  /** A model was reloaded: lets go of what belongs to engines that it no longer has. */
+  retain(model: Model): void;
 }
 
 /** After a pause this long an engine's next run is no steady one: clocks, caches and pages have gone cold. */
@@ -75,7 +77,8 @@ export function createAuditor(options: {
   readonly log: Log;
 }): Auditor {
   const { comparer, keeper, metrics, deviceState, roleOf, clock, log } = options;
-  const windows = new Map<string, DivergenceWindow>();
+  /** By model and digest; the window of a candidate is against one reference at a time. */
+  const windows = new Map<string, { readonly reference: string; readonly window: DivergenceWindow }>();
   const floors = new Map<string, NoiseFloor>();
   const lastRunSeconds = new WeakMap<Engine, { live: number; shadow: number }>();
 
@@ -156,19 +159,35 @@ export function createAuditor(options: {
     metrics.inc("flips_total", labels, difference.flip ? 1 : 0);
     if (difference.flip || difference.result === "diverged")
       log.debug({ ...labels, id, result: difference.result, flip: difference.flip }, "engines disagree");
-    const key = windowKey(model, reference, candidate);
-    let window = windows.get(key);
-    if (!window) windows.set(key, (window = createDivergenceWindow({ clock })));
-    window.add(difference);
+    windowOf(model, reference, candidate).add(difference);
     // Without a reference a disagreement is shown, but speaks against neither.
     if (reference === model.reference)
       evidenceOf(model, candidate).add({ type: "comparison", blockId: blockOf(model), difference });
   }
 
+  function windowOf(model: Model, reference: Engine, candidate: Engine): DivergenceWindow {
+    const { sha256 } = reference.manifest.artifact;
+    let entry = windows.get(keyOf(model.name, candidate));
+    if (entry?.reference !== sha256) {
+      entry = { reference: sha256, window: createDivergenceWindow({ clock }) };
+      windows.set(keyOf(model.name, candidate), entry);
+      metrics.remove("divergence", { model: model.name, candidate: candidate.id });
+    }
+    return entry.window;
+  }
+
+  function divergenceOf(model: Model, reference: Engine, candidate: Engine): DivergenceWindow | undefined {
+    const entry = windows.get(keyOf(model.name, candidate));
+    return entry?.reference === reference.manifest.artifact.sha256 ? entry.window : undefined;
+  }
+
+  function noiseOf(engine: Engine): NoiseFloor | undefined {
+    return floors.get(keyOf(engine.manifest.model, engine));
+  }
+
   function addNoise(engine: Engine, difference: Difference): void {
-    const digest = engine.manifest.artifact.sha256;
-    let floor = floors.get(digest);
-    if (!floor) floors.set(digest, (floor = createNoiseFloor()));
+    let floor = noiseOf(engine);
+    if (!floor) floors.set(keyOf(engine.manifest.model, engine), (floor = createNoiseFloor()));
     floor.add(difference.outputs);
   }
 
@@ -199,9 +218,11 @@ export function createAuditor(options: {
     if (pairs.length === 0) return;
     const { task, tolerance, detection } = model.config;
     // What the base cannot keep to itself, nobody else is held to.
-    const floor = baseRun && floors.get(baseRun.engine.manifest.artifact.sha256);
+    const floor = baseRun && noiseOf(baseRun.engine);
     const limits = floor ? floor.calibrate(tolerance ?? {}) : tolerance;
     const differences = await comparer.compare(outputs, pairs, { task, tolerance: limits, detection });
+    // Replaced or removed meanwhile: what was forgotten about it must not come back.
+    if (model.state === "unloaded") return;
     for (const [place, difference] of differences.entries()) takers[place]?.(difference);
   }
 
@@ -216,6 +237,24 @@ export function createAuditor(options: {
     });
   }
 
+  function publishDivergence(model: Model, engine: Engine): void {
+    const base = model.reference ?? model.active;
+    const window = base && divergenceOf(model, base, engine);
+    if (!window) {
+      // It was against another engine, without a reference the one that was active before.
+      if (windows.delete(keyOf(model.name, engine)))
+        metrics.remove("divergence", { model: model.name, candidate: engine.id });
+      return;
+    }
+    const labels = { model: model.name, reference: base.id, candidate: engine.id };
+    window.eachGone((output, metric) => metrics.remove("divergence", { ...labels, output, metric }));
+    window.each((output, metric, quantile) => {
+      // Of a similarity the low values are the bad ones.
+      for (const percentile of metric === "cosine" ? [50, 10, 1, 0] : [50, 90, 99, 100])
+        metrics.set("divergence", { ...labels, output, metric, percentile }, quantile(percentile / 100));
+    });
+  }
+
   function publishEngine(model: Model, engine: Engine): readonly Verdict[] {
     const verdicts = judgeEngine(model, engine);
     for (const { rule, verdict, have, need } of verdicts) {
@@ -224,15 +263,8 @@ export function createAuditor(options: {
       metrics.set("evidence_samples", { ...labels, kind: "have" }, have);
       metrics.set("evidence_samples", { ...labels, kind: "need" }, need === null ? Infinity : have + need);
     }
-    const base = model.reference ?? model.active;
-    if (base)
-      windows.get(windowKey(model, base, engine))?.each((output, metric, quantile) => {
-        const labels = { model: model.name, reference: base.id, candidate: engine.id, output, metric };
-        // Of a similarity the low values are the bad ones.
-        for (const percentile of metric === "cosine" ? [50, 10, 1, 0] : [50, 90, 99, 100])
-          metrics.set("divergence", { ...labels, percentile }, quantile(percentile / 100));
-      });
-    for (const { output, absMax, relMax } of floors.get(engine.manifest.artifact.sha256)?.result() ?? []) {
+    publishDivergence(model, engine);
+    for (const { output, absMax, relMax } of noiseOf(engine)?.result() ?? []) {
       const labels = { model: model.name, engine: engine.id, output };
       metrics.set("noise_floor", { ...labels, metric: "max_abs" }, absMax);
       metrics.set("noise_floor", { ...labels, metric: "max_rel" }, relMax);
@@ -263,17 +295,27 @@ export function createAuditor(options: {
     },
     verdicts: judgeEngine,
     evidence: evidenceOf,
-    divergence: (model, reference, candidate) => windows.get(windowKey(model, reference, candidate)),
-    noise: (engine) => floors.get(engine.manifest.artifact.sha256),
+    divergence: divergenceOf,
+    noise: noiseOf,
     publish: publishEngine,
     restart: (model, engine) => keeper.restart(model, engine),
     forget(model) {
       keeper.forget(model);
-      for (const name of windows.keys()) if (name.startsWith(`${model}\0`)) windows.delete(name);
+      prune(windows, model);
+      prune(floors, model);
+    },
+    retain(model) {
+      const kept = new Set([...model.engines.values()].map((engine) => keyOf(model.name, engine)));
+      prune(windows, model.name, kept);
+      prune(floors, model.name, kept);
     },
   };
 }
 
-function windowKey(model: Model, reference: Engine, candidate: Engine): string {
-  return `${model.name}\0${reference.manifest.artifact.sha256}\0${candidate.manifest.artifact.sha256}`;
+function keyOf(model: string, engine: Engine): string {
+  return `${model}\0${engine.manifest.artifact.sha256}`;
+}
+
+function prune(entries: Map<string, unknown>, model: string, kept?: ReadonlySet<string>): void {
+  for (const key of entries.keys()) if (key.startsWith(`${model}\0`) && !kept?.has(key)) entries.delete(key);
 }

@@ -117,6 +117,11 @@ export class Engine implements Runner {
     return this.#lastUsedSeconds;
   }
 
+  /** Taken out for good: by a reload, or with its model. */
+  get retired(): boolean {
+    return this.#retired;
+  }
+
   get quarantined(): boolean {
     return this.#quarantine !== undefined;
   }

@@ -14,6 +14,8 @@ import type { EngineFolder, ModelFolder, Repository } from "./repository.ts";
 export type ModelEvent =
   | { readonly type: "model"; readonly model: Model }
   | { readonly type: "removed"; readonly name: string }
+  /** A reload has put `model` in the place of `before`, whose engines have ended unless they are the same. */
+  | { readonly type: "replaced"; readonly before: Model; readonly model: Model }
   | { readonly type: "engine"; readonly model: string; readonly engine: Engine }
   | { readonly type: "coldStart"; readonly model: string; readonly engine: Engine; readonly seconds: number }
   /** The engine wanted could not be loaded at load time and another one serves. */
@@ -100,7 +102,8 @@ export function createModels(options: ModelsOptions): Models {
       admit: (engine, role) => budget.admit(engine, role),
       onChange: (engine) => {
         if (engine.state !== "loading") budget.settle(engine);
-        onEvent({ type: "engine", model: config.name, engine });
+        // A retired engine's end must not pass for the state of the one that has taken its name.
+        if (!engine.retired) onEvent({ type: "engine", model: config.name, engine });
       },
       onColdStart: (engine, seconds) => onEvent({ type: "coldStart", model: config.name, engine, seconds }),
       clock,
@@ -210,6 +213,7 @@ export function createModels(options: ModelsOptions): Models {
         .filter((engine) => model.engines.get(engine.id) !== engine)
         .map((engine) => engine.retire()),
     );
+    if (before) onEvent({ type: "replaced", before, model });
   }
 
   async function removeModel(name: string): Promise<void> {

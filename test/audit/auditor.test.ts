@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { compareOutputs } from "../../src/compare/compare.ts";
 import { engineOf, modelOf, openAuditor, run, tensor } from "./_auditor.ts";
 
 const reply = (engine: ReturnType<typeof engineOf>) => ({ id: "r", engine, outputs: [tensor(1, 2)] });
@@ -67,4 +68,68 @@ test("a comparison that fails is the caller's to count; times and errors are kep
     "the comparing thread ended",
   );
   expect(auditor.evidence(model, b).counts.pairs).toBe(1);
+});
+
+test("divergence is shown while there is some in the window, and against the present reference only", async () => {
+  const [a, b, c] = [engineOf("a"), engineOf("b"), engineOf("c")] as const;
+  const model = modelOf([a, b, c], { policy: { blockMs: 1 } });
+  model.activate(a);
+  const { auditor, exposed, time } = openAuditor();
+  const shadow = (control: typeof a) =>
+    auditor.shadowed(
+      model,
+      [run(control, "control"), run(c, "shadow", { outputs: [tensor(1, 3)] })],
+      reply(control),
+    );
+  await shadow(a);
+  auditor.publish(model, c);
+  const shown = async () => [
+    ...new Set((await exposed("divergence")).map((line) => /reference="(.)"/.exec(line)?.[1])),
+  ];
+  expect(await shown()).toEqual(["a"]);
+  expect(await exposed("divergence")).toHaveLength(16);
+
+  // Without a reference the active engine stands in for it.
+  model.activate(b);
+  auditor.publish(model, c);
+  expect(await shown()).toEqual([]);
+  await shadow(b);
+  auditor.publish(model, c);
+  expect(await shown()).toEqual(["b"]);
+  time.seconds += 400;
+  auditor.publish(model, c);
+  expect(await shown()).toEqual([]);
+});
+
+test("what belongs to engines that a reload removed is let go, and does not come back with a late comparison", async () => {
+  const [a, b] = [engineOf("a"), engineOf("b")] as const;
+  const model = modelOf([a, b], { reference: "a" });
+  model.activate(a);
+  let answer = () => {};
+  const held = new Promise<void>((resolve) => (answer = resolve));
+  let late = false;
+  const { auditor } = openAuditor({
+    compare: async (outputs, pairs, options) => {
+      if (late) await held;
+      return pairs.map(([one, other]) => compareOutputs(outputs[one] ?? [], outputs[other] ?? [], options));
+    },
+  });
+  const runs = [run(a, "control"), run(b, "shadow")];
+  await auditor.shadowed(model, runs, reply(a));
+  await auditor.shadowed(model, runs, reply(b));
+  expect(auditor.divergence(model, a, b)).toBeDefined();
+  for (const engine of [a, b]) expect(auditor.noise(engine)).toBeDefined();
+
+  late = true;
+  const comparing = auditor.shadowed(model, runs, reply(b));
+  const after = modelOf([a], { reference: "a" });
+  model.state = "unloaded";
+  auditor.retain(after);
+  answer();
+  await comparing;
+  expect(auditor.divergence(model, a, b)).toBeUndefined();
+  expect(auditor.noise(b)).toBeUndefined();
+  expect(auditor.noise(a)).toBeDefined();
+  auditor.forget("m");
+  expect(auditor.noise(a)).toBeUndefined();
 });
