@@ -169,6 +169,7 @@ export async function createGateway(options: {
       shadow.offer(served);
     },
     onFailed: ({ model, engine }) => auditor.failed(model, engine),
+    onUnanswered: ({ model, engine }) => auditor.unanswered(model, engine),
     onFailover: ({ model, from, to, error, id }) => {
       if (error.reason !== "unavailable") auditor.failed(model, from);
       metrics.inc("failovers_total", { model: model.name, engine: from.id, reason: error.reason });

@@ -43,6 +43,8 @@ interface AuditedReply {
 export interface Auditor {
   answered(answer: AuditedAnswer): void;
   failed(model: Model, engine: Engine): void;
+  /** A client's request ran out of time on this engine: a miss where the model has a deadline, as a late answer is. */
+  unanswered(model: Model, engine: Engine): void;
   /**
    * Runs in the order they ran in, and the reply that the client got for the same input.
    * @throws Error when the outputs could not be compared; times and errors are taken all the same.
@@ -287,6 +289,12 @@ export function createAuditor(options: {
     },
     failed(model, engine) {
       evidenceOf(model, engine).add({ type: "error", blockId: blockOf(model) });
+    },
+    unanswered(model, engine) {
+      if (model.config.deadlineMs === undefined) return;
+      const evidence = evidenceOf(model, engine);
+      const timeValid = evidence.device.state !== "throttled";
+      evidence.add({ type: "late", blockId: blockOf(model), timeValid });
     },
     async shadowed(model, runs, reply) {
       addPairs(model, runs);

@@ -164,6 +164,6 @@ function termsOf(config: ModelConfig): string {
 }
 
 function sizeOf({ restarts, pairs: { control }, counts, device }: Evidence): string {
-  const { pairs, comparisons, live, errors } = counts;
-  return [restarts, control, pairs, comparisons, live, errors, device.samples].join();
+  const { pairs, comparisons, live, unanswered, errors } = counts;
+  return [restarts, control, pairs, comparisons, live, unanswered, errors, device.samples].join();
 }

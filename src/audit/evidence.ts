@@ -63,6 +63,8 @@ export type EvidenceEvent =
       readonly timeValid: boolean;
       readonly phase: Phase;
     }
+  /** A live request that got no answer in time: a miss without a time. */
+  | { readonly type: "late"; readonly blockId: number; readonly timeValid: boolean }
   /** The engine failed on an input, live or in the shadow. Not for inputs that the reference refuses too. */
   | { readonly type: "error"; readonly blockId: number }
   | { readonly type: "device"; readonly state: DeviceState }
@@ -94,6 +96,8 @@ interface Counts {
   invalid: number;
   live: number;
   missed: number;
+  /** Of those, the ones without an answer. */
+  unanswered: number;
   errors: number;
 }
 
@@ -195,6 +199,14 @@ export function createEvidence(options: {
     choices.live.add(event.blockId, event.missed);
   }
 
+  function addLate({ blockId, timeValid }: Extract<EvidenceEvent, { type: "late" }>): void {
+    observeDevice();
+    if (!timeValid) return;
+    counts.missed += 1;
+    counts.unanswered += 1;
+    choices.live.add(blockId, true);
+  }
+
   function addComparison(event: Extract<EvidenceEvent, { type: "comparison" }>): void {
     const { result, flip } = event.difference;
     counts.comparisons += 1;
@@ -232,6 +244,8 @@ export function createEvidence(options: {
           return addComparison(event);
         case "live":
           return addLive(event);
+        case "late":
+          return addLate(event);
         case "error":
           counts.errors += 1;
           return choices.attempt.add(event.blockId, true);
@@ -297,6 +311,7 @@ const noCounts: Counts = {
   invalid: 0,
   live: 0,
   missed: 0,
+  unanswered: 0,
   errors: 0,
 };
 

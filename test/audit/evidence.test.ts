@@ -63,6 +63,18 @@ describe("evidence", () => {
     expect(evidence.rates.liveMiss.whole).toEqual({ events: 0, n: 2 });
   });
 
+  test("a request without an answer is a miss, and its time is none", () => {
+    const evidence = freshEvidence();
+    for (let block = 0; block < 10; block += 1) {
+      evidence.add(block % 2 === 0 ? live(block) : { type: "late", blockId: block, timeValid: true });
+      evidence.add({ type: "late", blockId: block, timeValid: false });
+    }
+    evidence.add(live(10));
+    expect(evidence.rates.liveMiss.whole).toEqual({ events: 5, n: 10 });
+    expect(evidence.counts).toMatchObject({ live: 6, missed: 5, unanswered: 5 });
+    expect(evidence.live.steady.count).toBe(6);
+  });
+
   test("a pair whose time does not count leaves the latency rules as they were", () => {
     const evidence = freshEvidence();
     for (let request = 0; request < 100; request += 1)
