@@ -225,6 +225,7 @@ export async function createGateway(options: {
 
   const selfChecks = createSelfCheckSchedule({
     models: () => models.list(),
+    mayBorrow: config.memoryBudgetBytes === undefined,
     run: (model, engine) => selfCheck(model, engine, { comparer, store, keyPrefix, log }),
     onDisagreement: (model, engine, failed) =>
       controller.quarantine(

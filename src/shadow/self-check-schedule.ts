@@ -5,7 +5,8 @@ import type { SelfCheck } from "./self-check.ts";
 
 /**
  * Checks engines against themselves: when their shadow instance comes up, and again every `periodSeconds`. A model that
- * is not shadowed has its active engine checked all the same, on an instance that is started for it and goes again.
+ * is not shadowed has its active engine checked all the same, on an instance that is started for it and goes again, unless
+ * memory is scarce.
  */
 export interface SelfCheckSchedule {
   /** Checks the engine now; an engine that disagrees with itself is handed to `onDisagreement`. */
@@ -19,10 +20,12 @@ export function createSelfCheckSchedule(options: {
   readonly models: () => Iterable<Model>;
   readonly run: (model: Model, engine: Engine) => Promise<SelfCheck[]>;
   readonly onDisagreement: (model: Model, engine: Engine, failed: readonly SelfCheck[]) => Promise<void>;
+  /** Whether an instance may be started for a check alone; under a memory budget it would take a client's room. */
+  readonly mayBorrow: boolean;
   readonly periodSeconds?: number;
   readonly log: Log;
 }): SelfCheckSchedule {
-  const { models, run, onDisagreement, periodSeconds = 600, log } = options;
+  const { models, run, onDisagreement, mayBorrow, periodSeconds = 600, log } = options;
   const state = { closed: false };
   /** When each model was last used, as of its last round. */
   const checkedAt = new WeakMap<Model, number>();
@@ -33,6 +36,7 @@ export function createSelfCheckSchedule(options: {
     // In the same turn as the start of a shadow instance: nobody would end one that is started later.
     if (state.closed || engine.quarantined || model.state !== "ready") return;
     const borrowed = !engine.shadowLoaded;
+    if (borrowed && !mayBorrow) return;
     const labels = { model: model.name, engine: engine.id };
     try {
       const checks = await run(model, engine);
@@ -67,7 +71,8 @@ export function createSelfCheckSchedule(options: {
       const { active } = model;
       if (!active || model.shadowed.length > 0 || checkedOnce.has(active)) return;
       checkedOnce.add(active);
-      round = round.then(() => check(model, active));
+      // Not waited for at the end either: it fails quietly when its instance is closed under it.
+      void check(model, active);
     },
     async close() {
       state.closed = true;

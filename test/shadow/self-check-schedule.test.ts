@@ -38,7 +38,7 @@ function modelOf(engines: readonly Engine[], settings: object = {}): Model {
   return model;
 }
 
-function open(model: Model, run?: (engine: Engine) => Promise<SelfCheck[]>) {
+function open(model: Model, run?: (engine: Engine) => Promise<SelfCheck[]>, mayBorrow = true) {
   const checked: string[] = [];
   const disagreed: string[] = [];
   const schedule = createSelfCheckSchedule({
@@ -48,6 +48,7 @@ function open(model: Model, run?: (engine: Engine) => Promise<SelfCheck[]>) {
       return run?.(engine) ?? Promise.resolve([]);
     },
     onDisagreement: async (_model, engine) => void disagreed.push(engine.id),
+    mayBorrow,
     periodSeconds: 10,
     log: silentLog,
   });
@@ -91,6 +92,13 @@ test.each([
   },
 );
 
+test("closing does not wait for the check of a model that was just loaded", async () => {
+  const { schedule, checked } = open(modelOf([engineOf("a")]), () => new Promise(() => {}));
+  schedule.loaded(modelOf([engineOf("a")]));
+  await schedule.close();
+  expect(checked).toEqual(["a"]);
+});
+
 test("a model that is shadowed is checked by its shadow, and its instances stay", async () => {
   const [a, b] = [engineOf("a"), engineOf("b")];
   const model = modelOf([a, b]);
@@ -99,6 +107,17 @@ test("a model that is shadowed is checked by its shadow, and its instances stay"
   await vi.advanceTimersByTimeAsync(0);
   expect(checked).toEqual([]);
   await schedule.check(model, a);
+  expect(a.unloaded).toEqual([]);
+  await schedule.close();
+});
+
+test("under a memory budget no instance is started for a check; one that is there is checked", async () => {
+  const [a, b] = [engineOf("a"), engineOf("b", true)];
+  const model = modelOf([a, b], { shadow: { sampleRate: 0 } });
+  const { schedule, checked } = open(model, undefined, false);
+  schedule.loaded(model);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(checked).toEqual(["b"]);
   expect(a.unloaded).toEqual([]);
   await schedule.close();
 });
