@@ -182,6 +182,7 @@ export async function createGateway(options: {
       shadow.offer(served);
     },
     onFailed: ({ model, engine }) => auditor.failed(model, engine),
+    onUnanswered: ({ model, engine }) => auditor.unanswered(model, engine),
     onFailover: ({ model, from, to, error, id }) => {
       if (error.reason !== "unavailable") auditor.failed(model, from);
       metrics.inc("failovers_total", { model: model.name, engine: from.id, reason: error.reason });
@@ -229,7 +230,7 @@ export async function createGateway(options: {
         if (outputs && engine !== served.engine) feedback.predicted(served.model, served.id, engine, outputs);
       return auditor.shadowed(served.model, runs, served);
     },
-    onPrepared: (model, engine) => selfChecks.check(model, engine),
+    onStarted: (model, engine) => selfChecks.check(model, engine),
     onDropped: (model, reason) => metrics.inc("shadow_dropped_total", { model, reason }),
     random,
     clock,
@@ -238,6 +239,7 @@ export async function createGateway(options: {
 
   const selfChecks = createSelfCheckSchedule({
     models: () => models.list(),
+    mayBorrow: config.memoryBudgetBytes === undefined,
     run: (model, engine) => selfCheck(model, engine, { comparer, store, keyPrefix, log }),
     onDisagreement: (model, engine, failed) =>
       controller.quarantine(
@@ -252,7 +254,7 @@ export async function createGateway(options: {
     log,
   });
 
-  const observe = createObserver({ metrics, feed, controller, statistics, auditor, shadow, log });
+  const observe = createObserver({ metrics, feed, controller, statistics, auditor, shadow, selfChecks, log });
   const parts = { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics };
   const live = publishLive({ ...parts, devices, store, clock });
   const requestLog = config.log.requests ? log : undefined;

@@ -5,6 +5,7 @@ import type { Statistics } from "./inference/statistics.ts";
 import type { Metrics } from "./metrics/metrics.ts";
 import type { ModelEvent } from "./models/models.ts";
 import { observeEngine, observeModel } from "./models/observe.ts";
+import type { SelfCheckSchedule } from "./shadow/self-check-schedule.ts";
 import type { Shadow } from "./shadow/shadow.ts";
 import type { Controller } from "./switching/controller.ts";
 import { engineList } from "./services.ts";
@@ -17,9 +18,10 @@ export function createObserver(parts: {
   readonly statistics: Statistics;
   readonly auditor: Auditor;
   readonly shadow: Shadow;
+  readonly selfChecks: SelfCheckSchedule;
   readonly log: Log;
 }): (event: ModelEvent) => void {
-  const { metrics, feed, controller, statistics, auditor, shadow, log } = parts;
+  const { metrics, feed, controller, statistics, auditor, shadow, selfChecks, log } = parts;
   return (event) => {
     switch (event.type) {
       case "model": {
@@ -28,6 +30,7 @@ export function createObserver(parts: {
         if (model.state === "ready") {
           controller.adopt(model);
           shadow.prepare(model);
+          selfChecks.loaded(model);
         }
         observeModel(metrics, model);
         feed.emit("state", { ...engineList(model), state: model.state, reason: model.reason });
@@ -43,6 +46,23 @@ export function createObserver(parts: {
       case "coldStart":
         metrics.observe("cold_start_seconds", { model: event.model, engine: event.engine.id }, event.seconds);
         break;
+      case "replaced": {
+        const { before, model } = event;
+        auditor.retain(model);
+        for (const id of before.engines.keys())
+          if (!model.engines.has(id)) metrics.removeModel({ model: model.name, engine: id });
+        // Rules, candidates and artifacts may be others; what still holds is shown again within a second.
+        for (const name of [
+          "verdict",
+          "evidence_samples",
+          "divergence",
+          "noise_floor",
+          "engine_info",
+        ] as const)
+          metrics.remove(name, { model: model.name });
+        observeModel(metrics, model);
+        break;
+      }
       case "removed":
         metrics.removeModel({ model: event.name });
         statistics.forget(event.name);

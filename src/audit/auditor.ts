@@ -16,6 +16,8 @@ import { judge } from "./verdict.ts";
 /** A run of one engine on a served input, beside the live traffic. */
 export interface AuditedRun {
   readonly engine: Engine;
+  /** control: the engine that was active when the runs began. */
+  readonly role: "control" | "shadow";
   readonly outputs: readonly Tensor[] | undefined;
   readonly engineSeconds: number;
   /** A live request was answered meanwhile. */
@@ -41,9 +43,12 @@ interface AuditedReply {
 export interface Auditor {
   answered(answer: AuditedAnswer): void;
   failed(model: Model, engine: Engine): void;
+  /** A client's request ran out of time on this engine: a miss where the model has a deadline, as a late answer is. */
+  unanswered(model: Model, engine: Engine): void;
   /**
    * Runs in the order they ran in, and the reply that the client got for the same input. The runs' outputs are taken
    * away: their memory goes to the comparing thread.
+   * @throws Error when the outputs could not be compared; times and errors are taken all the same.
    */
   shadowed(model: Model, runs: readonly AuditedRun[], reply: AuditedReply): Promise<void>;
   verdicts(model: Model, engine: Engine): readonly Verdict[];
@@ -56,6 +61,8 @@ export interface Auditor {
   /** Begins the evidence on an engine anew: a person has lifted its quarantine. */
   restart(model: Model, engine: Engine): void;
   forget(model: string): void;
+  /** A model was reloaded: lets go of what belongs to engines that it no longer has. */
+  retain(model: Model): void;
 }
 
 /** After a pause this long an engine's next run is no steady one: clocks, caches and pages have gone cold. */
@@ -73,7 +80,8 @@ export function createAuditor(options: {
   readonly log: Log;
 }): Auditor {
   const { comparer, keeper, metrics, deviceState, roleOf, clock, log } = options;
-  const windows = new Map<string, DivergenceWindow>();
+  /** By model and digest; the window of a candidate is against one reference at a time. */
+  const windows = new Map<string, { readonly reference: string; readonly window: DivergenceWindow }>();
   const floors = new Map<string, NoiseFloor>();
   /** Models whose decisions cannot be read, told once. */
   const undecided = new Set<string>();
@@ -83,6 +91,10 @@ export function createAuditor(options: {
     const evidence = keeper.of(model, engine);
     const state = deviceState(engine);
     if (evidence.device.state !== state) evidence.add({ type: "device", state });
+    // Of the active engine the pairs from before are kept: it may be rolled back to where they go on.
+    const control = model.active === engine ? undefined : model.active?.manifest.artifact.sha256;
+    if (control !== undefined && control !== evidence.pairs.control)
+      evidence.add({ type: "control", digest: control });
     return evidence;
   }
 
@@ -99,12 +111,12 @@ export function createAuditor(options: {
   }
 
   function addPairs(model: Model, runs: readonly AuditedRun[]): void {
-    const at = runs.findIndex(({ engine }) => engine === model.active);
-    const control = runs[at];
+    const at = runs.findIndex(({ role }) => role === "control");
+    // Another engine has become active meanwhile: pairs with the one before are no longer asked for.
+    const control = runs[at]?.engine === model.active ? runs[at] : undefined;
     const phases = new Map(runs.map(({ engine }) => [engine, phaseOf(engine, "shadow")]));
     for (const [place, run] of runs.entries()) {
-      const role = run.engine === model.active ? "control" : "shadow";
-      const labels = { model: model.name, engine: run.engine.id, role } as const;
+      const labels = { model: model.name, engine: run.engine.id, role: run.role };
       if (run.error === undefined) {
         metrics.inc("shadow_runs_total", labels);
         if (!run.overlapped) metrics.latency(labels).record(run.engineSeconds);
@@ -130,8 +142,14 @@ export function createAuditor(options: {
     const reference = runs.find(({ engine }) => engine === model.reference);
     // An input that the reference refuses too says nothing against the others.
     if (reference?.error) return;
-    for (const { engine, error } of runs)
-      if (error) evidenceOf(model, engine).add({ type: "error", blockId: blockOf(model) });
+    for (const { engine, error } of runs) {
+      if (!error) continue;
+      evidenceOf(model, engine).add({ type: "error", blockId: blockOf(model) });
+      if (reference) {
+        const labels = { model: model.name, reference: reference.engine.id, candidate: engine.id };
+        metrics.inc("comparisons_total", { ...labels, result: "invalid" });
+      }
+    }
   }
 
   function addDifference(
@@ -153,19 +171,35 @@ export function createAuditor(options: {
         "decisions cannot be read, so that flips are not counted",
       );
     }
-    const key = windowKey(model, reference, candidate);
-    let window = windows.get(key);
-    if (!window) windows.set(key, (window = createDivergenceWindow({ clock })));
-    window.add(difference);
+    windowOf(model, reference, candidate).add(difference);
     // Without a reference a disagreement is shown, but speaks against neither.
     if (reference === model.reference)
       evidenceOf(model, candidate).add({ type: "comparison", blockId: blockOf(model), difference });
   }
 
+  function windowOf(model: Model, reference: Engine, candidate: Engine): DivergenceWindow {
+    const { sha256 } = reference.manifest.artifact;
+    let entry = windows.get(keyOf(model.name, candidate));
+    if (entry?.reference !== sha256) {
+      entry = { reference: sha256, window: createDivergenceWindow({ clock }) };
+      windows.set(keyOf(model.name, candidate), entry);
+      metrics.remove("divergence", { model: model.name, candidate: candidate.id });
+    }
+    return entry.window;
+  }
+
+  function divergenceOf(model: Model, reference: Engine, candidate: Engine): DivergenceWindow | undefined {
+    const entry = windows.get(keyOf(model.name, candidate));
+    return entry?.reference === reference.manifest.artifact.sha256 ? entry.window : undefined;
+  }
+
+  function noiseOf(engine: Engine): NoiseFloor | undefined {
+    return floors.get(keyOf(engine.manifest.model, engine));
+  }
+
   function addNoise(engine: Engine, difference: Difference): void {
-    const digest = engine.manifest.artifact.sha256;
-    let floor = floors.get(digest);
-    if (!floor) floors.set(digest, (floor = createNoiseFloor()));
+    let floor = noiseOf(engine);
+    if (!floor) floors.set(keyOf(engine.manifest.model, engine), (floor = createNoiseFloor()));
     floor.add(difference.outputs);
   }
 
@@ -201,7 +235,7 @@ export function createAuditor(options: {
     if (pairs.length === 0) return;
     const { task, tolerance, detection } = model.config;
     // What the base cannot keep to itself, nobody else is held to.
-    const floor = baseRun && floors.get(baseRun.engine.manifest.artifact.sha256);
+    const floor = baseRun && noiseOf(baseRun.engine);
     const limits = floor ? floor.calibrate(tolerance ?? {}) : tolerance;
     const differences = await comparer.compare(
       outputs,
@@ -209,6 +243,8 @@ export function createAuditor(options: {
       { task, tolerance: limits, detection },
       givenUp,
     );
+    // Replaced or removed meanwhile: what was forgotten about it must not come back.
+    if (model.state === "unloaded") return;
     for (const [place, difference] of differences.entries()) takers[place]?.(difference);
   }
 
@@ -223,6 +259,24 @@ export function createAuditor(options: {
     });
   }
 
+  function publishDivergence(model: Model, engine: Engine): void {
+    const base = model.reference ?? model.active;
+    const window = base && divergenceOf(model, base, engine);
+    if (!window) {
+      // It was against another engine, without a reference the one that was active before.
+      if (windows.delete(keyOf(model.name, engine)))
+        metrics.remove("divergence", { model: model.name, candidate: engine.id });
+      return;
+    }
+    const labels = { model: model.name, reference: base.id, candidate: engine.id };
+    window.eachGone((output, metric) => metrics.remove("divergence", { ...labels, output, metric }));
+    window.each((output, metric, quantile) => {
+      // Of a similarity the low values are the bad ones.
+      for (const percentile of metric === "cosine" ? [50, 10, 1, 0] : [50, 90, 99, 100])
+        metrics.set("divergence", { ...labels, output, metric, percentile }, quantile(percentile / 100));
+    });
+  }
+
   function publishEngine(model: Model, engine: Engine): readonly Verdict[] {
     const verdicts = judgeEngine(model, engine);
     for (const { rule, verdict, have, need } of verdicts) {
@@ -231,15 +285,8 @@ export function createAuditor(options: {
       metrics.set("evidence_samples", { ...labels, kind: "have" }, have);
       metrics.set("evidence_samples", { ...labels, kind: "need" }, need === null ? Infinity : have + need);
     }
-    const base = model.reference ?? model.active;
-    if (base)
-      windows.get(windowKey(model, base, engine))?.each((output, metric, quantile) => {
-        const labels = { model: model.name, reference: base.id, candidate: engine.id, output, metric };
-        // Of a similarity the low values are the bad ones.
-        for (const percentile of metric === "cosine" ? [50, 10, 1, 0] : [50, 90, 99, 100])
-          metrics.set("divergence", { ...labels, percentile }, quantile(percentile / 100));
-      });
-    for (const { output, absMax, relMax } of floors.get(engine.manifest.artifact.sha256)?.result() ?? []) {
+    publishDivergence(model, engine);
+    for (const { output, absMax, relMax } of noiseOf(engine)?.result() ?? []) {
       const labels = { model: model.name, engine: engine.id, output };
       metrics.set("noise_floor", { ...labels, metric: "max_abs" }, absMax);
       metrics.set("noise_floor", { ...labels, metric: "max_rel" }, relMax);
@@ -263,27 +310,41 @@ export function createAuditor(options: {
     failed(model, engine) {
       evidenceOf(model, engine).add({ type: "error", blockId: blockOf(model) });
     },
+    unanswered(model, engine) {
+      if (model.config.deadlineMs === undefined) return;
+      const evidence = evidenceOf(model, engine);
+      const timeValid = evidence.device.state !== "throttled";
+      evidence.add({ type: "late", blockId: blockOf(model), timeValid });
+    },
     async shadowed(model, runs, reply) {
       addPairs(model, runs);
       addErrors(model, runs);
-      await compareRuns(model, runs, reply).catch((error: unknown) => {
-        log.error({ model: model.name, id: reply.id, err: error }, "outputs could not be compared");
-      });
+      await compareRuns(model, runs, reply);
     },
     verdicts: judgeEngine,
     evidence: evidenceOf,
-    divergence: (model, reference, candidate) => windows.get(windowKey(model, reference, candidate)),
-    noise: (engine) => floors.get(engine.manifest.artifact.sha256),
+    divergence: divergenceOf,
+    noise: noiseOf,
     publish: publishEngine,
     restart: (model, engine) => keeper.restart(model, engine),
     forget(model) {
       keeper.forget(model);
       undecided.delete(model);
-      for (const name of windows.keys()) if (name.startsWith(`${model}\0`)) windows.delete(name);
+      prune(windows, model);
+      prune(floors, model);
+    },
+    retain(model) {
+      const kept = new Set([...model.engines.values()].map((engine) => keyOf(model.name, engine)));
+      prune(windows, model.name, kept);
+      prune(floors, model.name, kept);
     },
   };
 }
 
-function windowKey(model: Model, reference: Engine, candidate: Engine): string {
-  return `${model.name}\0${reference.manifest.artifact.sha256}\0${candidate.manifest.artifact.sha256}`;
+function keyOf(model: string, engine: Engine): string {
+  return `${model}\0${engine.manifest.artifact.sha256}`;
+}
+
+function prune(entries: Map<string, unknown>, model: string, kept?: ReadonlySet<string>): void {
+  for (const key of entries.keys()) if (key.startsWith(`${model}\0`) && !kept?.has(key)) entries.delete(key);
 }

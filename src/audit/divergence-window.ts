@@ -14,6 +14,8 @@ export interface DivergenceWindow {
   add(difference: Difference): void;
   /** Calls back for each output and metric that has values; quantile(p), p in 0..1, in the metric's own unit. */
   each(visit: (output: string, metric: DivergenceMetric, quantile: (p: number) => number) => void): void;
+  /** Calls back, once, for each output and metric that had values and has none any more. */
+  eachGone(visit: (output: string, metric: DivergenceMetric) => void): void;
 }
 
 export function createDivergenceWindow({ clock }: { readonly clock: Clock }): DivergenceWindow {
@@ -30,7 +32,9 @@ export function createDivergenceWindow({ clock }: { readonly clock: Clock }): Di
     add({ outputs, classification }) {
       for (const output of outputs) recordOutput(output, record);
       // KL belongs to the first output: the class scores.
-      if (classification && outputs[0]) record(outputs[0].name, "kl", classification.kl);
+      const [scores] = outputs;
+      if (classification && scores)
+        record(scores.name, "kl", scores.notComparable > 0 ? Infinity : classification.kl);
     },
     each(visit) {
       for (const { output, metric, window } of series.values()) {
@@ -44,13 +48,26 @@ export function createDivergenceWindow({ clock }: { readonly clock: Clock }): Di
         );
       }
     },
+    eachGone(visit) {
+      for (const [key, { output, metric, window }] of series) {
+        if (window.holds(clock.seconds())) continue;
+        series.delete(key);
+        visit(output, metric);
+      }
+    },
   };
 }
 
 function recordOutput(
-  { name, abs, rel, ulp, cosine }: OutputDifference,
+  { name, notComparable, abs, rel, ulp, cosine }: OutputDifference,
   record: (output: string, metric: DivergenceMetric, value: number) => void,
 ): void {
+  if (notComparable > 0) {
+    // The figures are those of the other elements: NaN where the reference has a number is as far as can be.
+    for (const metric of ["max_abs", "max_rel", "ulp"] as const) record(name, metric, Infinity);
+    record(name, "cosine", 2);
+    return;
+  }
   record(name, "max_abs", abs.max);
   record(name, "max_rel", rel.max);
   record(name, "ulp", ulp.max);
@@ -74,8 +91,13 @@ class Window {
     slot.histogram.add(value);
   }
 
+  holds(seconds: number): boolean {
+    const oldest = oldestSlot(seconds);
+    return this.#slots.some(({ minute, histogram }) => minute >= oldest && histogram.count > 0);
+  }
+
   merged(seconds: number): LogHistogram {
-    const oldest = Math.floor(seconds / slotSeconds) - slots + 1;
+    const oldest = oldestSlot(seconds);
     const merged = new LogHistogram(range);
     for (const { minute, histogram } of this.#slots) {
       if (minute < oldest || histogram.count === 0) continue;
@@ -88,4 +110,8 @@ class Window {
     }
     return merged;
   }
+}
+
+function oldestSlot(seconds: number): number {
+  return Math.floor(seconds / slotSeconds) - slots + 1;
 }

@@ -11,6 +11,14 @@ export interface Epochs<T> {
   add(observe: (statistic: T) => void): void;
 }
 
+/** Plain JSON where T is. */
+export interface EpochsSnapshot<T> {
+  readonly whole: T;
+  readonly recent: T;
+  readonly epoch: number;
+  readonly inEpoch: number;
+}
+
 export function createEpochs<T>(options: {
   /** Observations per epoch. */
   readonly length: number;

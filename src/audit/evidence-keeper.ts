@@ -10,7 +10,8 @@ import { createEvidence, type Evidence, type EvidenceKey, type EvidenceSnapshot 
 /**
  * The evidence on every engine, in memory and, every minute and at the end, in the store: a restart of the gateway
  * goes on where it was. Evidence belongs to the digests of reference and engine and to the terms it is judged on
- * (deadline, tolerance, blocks); when one of them changes, other evidence takes its place.
+ * (deadline, tolerance, blocks); when one of them changes, other evidence takes its place. Its pairs belong to the
+ * digest of the control as well, and begin anew by themselves.
  */
 export interface EvidenceKeeper {
   of(model: Model, engine: Engine): Evidence;
@@ -37,7 +38,7 @@ export function createEvidenceKeeper(options: {
   const { store, keyPrefix, seed, log, saveSeconds = 60 } = options;
   const kept = new Map<string, Evidence>();
   /** How often evidence that is no longer in memory was begun. */
-  const spent = new Map<string, number>();
+  const spent = new Map<string, Spent>();
   /** Size of each evidence when it was last written. */
   const written = new Map<string, string>();
   let saving: Promise<void> = Promise.resolve();
@@ -57,7 +58,8 @@ export function createEvidenceKeeper(options: {
 
   function letGo(name: string): void {
     const evidence = kept.get(name);
-    if (evidence) spent.set(name, evidence.restarts + 1);
+    if (evidence)
+      spent.set(name, { restarts: evidence.restarts + 1, pairRestarts: evidence.pairs.restarts + 1 });
     kept.delete(name);
   }
 
@@ -69,7 +71,7 @@ export function createEvidenceKeeper(options: {
     if (document === undefined || kept.has(name)) return;
     const snapshot = document as EvidenceSnapshot;
     try {
-      if (snapshot.schema === 1 && isDeepStrictEqual(snapshot.key, keyOf(model, engine))) {
+      if (snapshot.schema === 2 && isDeepStrictEqual(snapshot.key, keyOf(model, engine))) {
         begin(name, model, engine, { snapshot });
         return;
       }
@@ -77,7 +79,8 @@ export function createEvidenceKeeper(options: {
       log.warn({ model: model.name, engine: engine.id, err: error }, "stored evidence is not understood");
     }
     // There was evidence once; what it spent of alpha cannot be spent again.
-    begin(name, model, engine, { restarts: (snapshot.restarts ?? 0) + 1 });
+    const restarts = (snapshot.restarts ?? 0) + 1;
+    begin(name, model, engine, { restarts, pairRestarts: (snapshot.pairs?.restarts ?? restarts - 1) + 1 });
   }
 
   async function save(): Promise<void> {
@@ -102,7 +105,7 @@ export function createEvidenceKeeper(options: {
   return {
     of(model, engine) {
       const name = nameOf(model, engine);
-      return kept.get(name) ?? begin(name, model, engine, { restarts: spent.get(name) ?? 0 });
+      return kept.get(name) ?? begin(name, model, engine, spent.get(name) ?? fresh);
     },
     async restore(model) {
       for (const engine of model.engines.values()) {
@@ -113,7 +116,7 @@ export function createEvidenceKeeper(options: {
     restart(model, engine) {
       const name = nameOf(model, engine);
       letGo(name);
-      begin(name, model, engine, { restarts: spent.get(name) ?? 0 });
+      begin(name, model, engine, spent.get(name) ?? fresh);
     },
     forget(model) {
       for (const name of kept.keys()) if (name.startsWith(`${model}\0`)) letGo(name);
@@ -125,7 +128,14 @@ export function createEvidenceKeeper(options: {
   };
 }
 
-type Begin = { readonly snapshot: EvidenceSnapshot } | { readonly restarts: number };
+interface Spent {
+  readonly restarts: number;
+  readonly pairRestarts: number;
+}
+
+const fresh: Spent = { restarts: 0, pairRestarts: 0 };
+
+type Begin = { readonly snapshot: EvidenceSnapshot } | Spent;
 
 function keyOf(model: Model, engine: Engine): EvidenceKey {
   return {
@@ -153,7 +163,7 @@ function termsOf(config: ModelConfig): string {
   return text;
 }
 
-function sizeOf({ restarts, counts, device }: Evidence): string {
-  const { pairs, comparisons, live, errors } = counts;
-  return [restarts, pairs, comparisons, live, errors, device.samples].join();
+function sizeOf({ restarts, pairs: { control }, counts, device }: Evidence): string {
+  const { pairs, comparisons, live, unanswered, errors } = counts;
+  return [restarts, control, pairs, comparisons, live, unanswered, errors, device.samples].join();
 }

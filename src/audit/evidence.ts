@@ -6,13 +6,8 @@ import {
 } from "../compare/statistics/log-histogram.ts";
 import { createRandom } from "../compare/statistics/random.ts";
 import { createBlockChoice } from "./block-choice.ts";
-import { createEpochs, type Epochs } from "./epochs.ts";
-import {
-  createPairTally,
-  type PairObservation,
-  type PairTally,
-  type PairTallySnapshot,
-} from "./pair-tally.ts";
+import { createEpochs, type Epochs, type EpochsSnapshot } from "./epochs.ts";
+import { createPairEvidence, type PairEvidence, type PairEvidenceSnapshot } from "./pair-evidence.ts";
 
 /**
  * Everything that speaks for or against one engine of a model, judged against one reference: it begins anew when
@@ -23,12 +18,10 @@ export interface Evidence {
   /** How often evidence for this key was begun anew; each time has its own, smaller share of alpha. */
   readonly restarts: number;
   add(event: EvidenceEvent): void;
-  /** One pair per block. */
-  readonly pairs: { readonly steady: Epochs<PairTally>; readonly afterIdle: PairTally };
+  /** Against the control, the engine that is active meanwhile. */
+  readonly pairs: PairEvidence;
   /** One request per block each. */
   readonly rates: Readonly<Record<RateName, Epochs<Tally>>>;
-  /** Of those pairs, the ones in which exactly one of the two was over the deadline. */
-  readonly discordant: { readonly candidateLate: number; readonly controlLate: number };
   /** Engine times of live requests, told apart by phase; throttled or starved ones by themselves. */
   readonly live: Readonly<Record<LivePhase, LogHistogram>>;
   readonly counts: Readonly<Counts>;
@@ -70,15 +63,19 @@ export type EvidenceEvent =
       readonly timeValid: boolean;
       readonly phase: Phase;
     }
+  /** A live request that got no answer in time: a miss without a time. */
+  | { readonly type: "late"; readonly blockId: number; readonly timeValid: boolean }
   /** The engine failed on an input, live or in the shadow. Not for inputs that the reference refuses too. */
   | { readonly type: "error"; readonly blockId: number }
-  | { readonly type: "device"; readonly state: DeviceState };
+  | { readonly type: "device"; readonly state: DeviceState }
+  /** From now on pairs are run against the engine with this digest. */
+  | { readonly type: "control"; readonly digest: string };
 
 type Phase = "warmUp" | "afterIdle" | "steady";
 type LivePhase = Phase | "throttled";
 export type DeviceState = "ok" | "throttled" | "faulty" | "unknown";
 
-export type RateName = "liveMiss" | "addedMiss" | "flip" | "outside" | "error";
+export type RateName = "liveMiss" | "flip" | "outside" | "error";
 
 export interface Tally {
   events: number;
@@ -99,6 +96,8 @@ interface Counts {
   invalid: number;
   live: number;
   missed: number;
+  /** Of those, the ones without an answer. */
+  unanswered: number;
   errors: number;
 }
 
@@ -112,7 +111,7 @@ interface DeviceHealth {
 /** Blocks per epoch: enough for a p99 with its bounds (1,000 to 1,500), few enough to see a drift. */
 const epochLength = 2048;
 
-const rateNames: readonly RateName[] = ["liveMiss", "addedMiss", "flip", "outside", "error"];
+const rateNames: readonly RateName[] = ["liveMiss", "flip", "outside", "error"];
 const livePhases: readonly LivePhase[] = ["warmUp", "afterIdle", "steady", "throttled"];
 
 export function createEvidence(options: {
@@ -120,6 +119,8 @@ export function createEvidence(options: {
   /** model.yaml deadlineMs; without it no misses are counted in the shadow. */
   readonly deadlineSeconds?: number | undefined;
   readonly restarts?: number | undefined;
+  /** How often its pairs were, which begin anew with each control too. */
+  readonly pairRestarts?: number | undefined;
   /** For drawing one observation per block. */
   readonly seed: number;
   /** Of the same key; a snapshot of another one is the caller's to drop. */
@@ -129,22 +130,15 @@ export function createEvidence(options: {
   const restarts = snapshot?.restarts ?? options.restarts ?? 0;
   const random = createRandom(snapshot?.random ?? options.seed);
   const counts: Counts = { ...(snapshot?.counts ?? noCounts) };
-  const discordant = { ...(snapshot?.discordant ?? { candidateLate: 0, controlLate: 0 }) };
-  /** The pair before, for jitter. */
-  const before: Record<"steady" | "afterIdle", [number, number] | null> = { steady: null, afterIdle: null };
   let device: DeviceHealth = snapshot?.device ?? { state: "unknown", throttledShare: 0, samples: 0 };
 
-  const savedSteady = snapshot?.pairs.steady;
-  const steady = createEpochs<PairTally>({
-    length: epochLength,
-    create: createPairTally,
-    restored: savedSteady && {
-      ...savedSteady,
-      whole: createPairTally(savedSteady.whole),
-      recent: createPairTally(savedSteady.recent),
-    },
+  const pairs = createPairEvidence({
+    random,
+    deadlineSeconds,
+    epochLength,
+    restarts: options.pairRestarts ?? restarts,
+    snapshot: snapshot?.pairs,
   });
-  const afterIdle = createPairTally(snapshot?.pairs.afterIdle);
   const rates = record(rateNames, (name) =>
     createEpochs<Tally>({
       length: epochLength,
@@ -164,22 +158,6 @@ export function createEvidence(options: {
     });
   const choices = {
     live: createBlockChoice<boolean>(random, (missed) => count("liveMiss", missed), snapshot?.choices.live),
-    steady: createBlockChoice<PairObservation>(
-      random,
-      (pair) => {
-        steady.add((tally) => tally.add(pair));
-        countLate(pair);
-      },
-      snapshot?.choices.steady,
-    ),
-    afterIdle: createBlockChoice<PairObservation>(
-      random,
-      (pair) => {
-        afterIdle.add(pair);
-        countLate(pair);
-      },
-      snapshot?.choices.afterIdle,
-    ),
     attempt: createBlockChoice<boolean>(
       random,
       (failed) => count("error", failed),
@@ -208,22 +186,7 @@ export function createEvidence(options: {
       return;
     }
     if (event.order === "candidateFirst") counts.candidateFirst += 1;
-    const last = before[phase];
-    before[phase] = [controlSeconds, candidateSeconds];
-    choices[phase].add(event.blockId, {
-      control: controlSeconds,
-      candidate: candidateSeconds,
-      controlJitter: last && Math.abs(controlSeconds - last[0]),
-      candidateJitter: last && Math.abs(candidateSeconds - last[1]),
-    });
-  }
-
-  function countLate({ control, candidate }: PairObservation): void {
-    const candidateLate = candidate > deadlineSeconds;
-    const controlLate = control > deadlineSeconds;
-    if (candidateLate && !controlLate) discordant.candidateLate += 1;
-    if (controlLate && !candidateLate) discordant.controlLate += 1;
-    count("addedMiss", candidateLate && !controlLate);
+    pairs.add(event.blockId, phase, controlSeconds, candidateSeconds);
   }
 
   function addLive(event: Extract<EvidenceEvent, { type: "live" }>): void {
@@ -234,6 +197,14 @@ export function createEvidence(options: {
     if (!event.timeValid || event.phase === "warmUp") return;
     if (event.missed) counts.missed += 1;
     choices.live.add(event.blockId, event.missed);
+  }
+
+  function addLate({ blockId, timeValid }: Extract<EvidenceEvent, { type: "late" }>): void {
+    observeDevice();
+    if (!timeValid) return;
+    counts.missed += 1;
+    counts.unanswered += 1;
+    choices.live.add(blockId, true);
   }
 
   function addComparison(event: Extract<EvidenceEvent, { type: "comparison" }>): void {
@@ -260,9 +231,8 @@ export function createEvidence(options: {
   return {
     key,
     restarts,
-    pairs: { steady, afterIdle },
+    pairs,
     rates,
-    discordant,
     live,
     counts,
     get device() {
@@ -276,33 +246,28 @@ export function createEvidence(options: {
           return addComparison(event);
         case "live":
           return addLive(event);
+        case "late":
+          return addLate(event);
         case "error":
           counts.errors += 1;
           return choices.attempt.add(event.blockId, true);
         case "device":
           device = { ...device, state: event.state };
           return;
+        case "control":
+          return pairs.against(event.digest);
         default:
           event satisfies never;
       }
     },
     snapshot: () => ({
-      schema: 1,
+      schema: 2,
       key,
       restarts,
       random: random.state(),
       counts: { ...counts },
-      discordant: { ...discordant },
       device,
-      pairs: {
-        steady: {
-          whole: steady.whole.snapshot(),
-          recent: steady.recent.snapshot(),
-          epoch: steady.epoch,
-          inEpoch: steady.inEpoch,
-        },
-        afterIdle: afterIdle.snapshot(),
-      },
+      pairs: pairs.snapshot(),
       rates: record(rateNames, (name) => {
         const { whole, recent, epoch, inEpoch } = rates[name];
         return { whole: { ...whole }, recent: { ...recent }, epoch, inEpoch };
@@ -310,8 +275,6 @@ export function createEvidence(options: {
       live: record(livePhases, (phase) => live[phase].snapshot()),
       choices: {
         live: choices.live.chosen(),
-        steady: choices.steady.chosen(),
-        afterIdle: choices.afterIdle.chosen(),
         attempt: choices.attempt.chosen(),
         comparison: choices.comparison.chosen(),
       },
@@ -321,33 +284,20 @@ export function createEvidence(options: {
 
 /** Plain JSON. */
 export interface EvidenceSnapshot {
-  readonly schema: 1;
+  readonly schema: 2;
   readonly key: EvidenceKey;
   readonly restarts: number;
   readonly random: number;
   readonly counts: Counts;
-  readonly discordant: { readonly candidateLate: number; readonly controlLate: number };
   readonly device: DeviceHealth;
-  readonly pairs: {
-    readonly steady: EpochsSnapshot<PairTallySnapshot>;
-    readonly afterIdle: PairTallySnapshot;
-  };
+  readonly pairs: PairEvidenceSnapshot;
   readonly rates: Readonly<Record<RateName, EpochsSnapshot<Tally>>>;
   readonly live: Readonly<Record<LivePhase, LogHistogramSnapshot>>;
   readonly choices: {
     readonly live: boolean | null;
-    readonly steady: PairObservation | null;
-    readonly afterIdle: PairObservation | null;
     readonly attempt: boolean | null;
     readonly comparison: { flip: boolean | null; outside: boolean } | null;
   };
-}
-
-interface EpochsSnapshot<T> {
-  readonly whole: T;
-  readonly recent: T;
-  readonly epoch: number;
-  readonly inEpoch: number;
 }
 
 const noCounts: Counts = {
@@ -363,6 +313,7 @@ const noCounts: Counts = {
   invalid: 0,
   live: 0,
   missed: 0,
+  unanswered: 0,
   errors: 0,
 };
 

@@ -19,8 +19,12 @@ export function judge(evidence: Evidence, options: JudgeOptions): Verdict[] {
     return found.applies(options) ? [{ found, threshold: threshold ?? found.threshold }] : [];
   });
   const statistical = chosen.filter(({ found }) => found.statistical).length;
-  const alpha = (options.alpha * spendingShare(evidence.restarts)) / Math.max(1, statistical);
-  return chosen.map(({ found, threshold }) => found.judge(evidence, { ...options, threshold, alpha }));
+  const { restarts, pairs } = evidence;
+  return chosen.map(({ found, threshold }) => {
+    const share = spendingShare(found.readsPairs(options.role) ? pairs.restarts : restarts);
+    const alpha = (options.alpha * share) / Math.max(1, statistical);
+    return found.judge(evidence, { ...options, threshold, alpha });
+  });
 }
 
 const ruleList: readonly Rule[] = [

@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
 import type { Clock } from "../core/clock.ts";
 
-/** Share of this machine's cores that was busy over about the last second, 0 to 1. */
+/**
+ * Share of the cores that this process may run on that was busy over about the last second, 0 to 1: a gateway that is
+ * pinned to some cores, or in a container with a cpuset, neither waits for the others nor is told by them that it is idle.
+ */
 export interface CpuLoad {
   readonly utilization: number;
   close(): void;
@@ -12,12 +15,14 @@ const windowSeconds = 1;
 
 /** Sampled from /proc/stat; without it (not Linux) the load counts as 0. */
 export function watchCpuLoad({ clock }: { readonly clock: Clock }): CpuLoad {
-  const samples: { seconds: number; busy: number; total: number }[] = [];
+  const samples: ({ seconds: number } & CpuTimes)[] = [];
   let utilization = 0;
 
   function sample(): void {
-    const times = cpuTimes();
+    const times = readTimes();
     if (!times) return;
+    // Times of other cores than before are no continuation.
+    if (samples.at(-1)?.cores !== times.cores) samples.length = 0;
     const seconds = clock.seconds();
     samples.push({ seconds, ...times });
     while (samples.length > 2 && seconds - (samples[1]?.seconds ?? seconds) >= windowSeconds) samples.shift();
@@ -37,16 +42,52 @@ export function watchCpuLoad({ clock }: { readonly clock: Clock }): CpuLoad {
   };
 }
 
-/** The first line of /proc/stat, in ticks: user nice system idle iowait irq softirq steal (proc(5)). */
-function cpuTimes(): { busy: number; total: number } | undefined {
-  let line: string | undefined;
+interface CpuTimes {
+  /** In ticks, of all counted cores together. */
+  readonly busy: number;
+  readonly total: number;
+  /** Which they are, as the system writes it. */
+  readonly cores: string;
+}
+
+function readTimes(): CpuTimes | undefined {
   try {
-    [line] = readFileSync("/proc/stat", "latin1").split("\n", 1);
+    return cpuTimes(readFileSync("/proc/stat", "latin1"), readFileSync("/proc/self/status", "latin1"));
   } catch {
     return undefined;
   }
-  const ticks = (line ?? "").trim().split(/\s+/).slice(1, 9).map(Number);
-  const total = ticks.reduce((sum, value) => sum + value, 0);
-  const idle = (ticks[3] ?? 0) + (ticks[4] ?? 0);
-  return { busy: total - idle, total };
+}
+
+/**
+ * From /proc/stat, whose lines are user nice system idle iowait irq softirq steal (proc(5)), those of the cores in
+ * Cpus_allowed_list of /proc/self/status; all of them where no line is of such a core (lxcfs numbers them anew).
+ */
+export function cpuTimes(stat: string, status: string): CpuTimes {
+  const cores = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? "";
+  const allowed = coreNumbers(cores);
+  let [busy, total] = [0, 0];
+  let [busyOfAll, totalOfAll] = [0, 0];
+  for (const line of stat.split("\n")) {
+    const found = /^cpu(\d*)\s+(.*)/.exec(line);
+    if (!found) continue;
+    const ticks = (found[2] ?? "").trim().split(/\s+/).slice(0, 8).map(Number);
+    const sum = ticks.reduce((before, value) => before + value, 0);
+    const idle = (ticks[3] ?? 0) + (ticks[4] ?? 0);
+    if (found[1] === "") [busyOfAll, totalOfAll] = [sum - idle, sum];
+    else if (allowed.has(Number(found[1]))) {
+      busy += sum - idle;
+      total += sum;
+    }
+  }
+  return total > 0 ? { busy, total, cores } : { busy: busyOfAll, total: totalOfAll, cores: "all" };
+}
+
+/** "0-3,8" as a set. */
+function coreNumbers(list: string): Set<number> {
+  const numbers = new Set<number>();
+  for (const part of list.split(",").filter((text) => text !== "")) {
+    const [from = 0, to = from] = part.split("-").map(Number);
+    for (let core = from; core <= to; core += 1) numbers.add(core);
+  }
+  return numbers;
 }

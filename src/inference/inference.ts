@@ -53,6 +53,8 @@ export interface InferenceEvents {
     readonly engine: Engine;
     readonly error: Error;
   }) => void;
+  /** The request ran out of time on the engine, no sooner than its model's deadline or by the model's own limit. */
+  readonly onUnanswered: (unanswered: { readonly model: Model; readonly engine: Engine }) => void;
   readonly onFailover: (failover: {
     readonly model: Model;
     readonly from: Engine;
@@ -86,7 +88,7 @@ export interface Inference {
 }
 
 export function createInference(options: InferenceOptions): Inference {
-  const { models, limits, chooseCanary, onServed, onFailed, onFailover, clock, log } = options;
+  const { models, limits, chooseCanary, onServed, onFailed, onUnanswered, onFailover, clock, log } = options;
   const refused = new RefusedInputs();
   const admissions = new Map<string, Admission>();
   const load = new LiveLoadCounter();
@@ -128,6 +130,7 @@ export function createInference(options: InferenceOptions): Inference {
       } catch (error) {
         if (!(error instanceof HostLostError)) {
           if (isEngineFault(error, model, request)) onFailed({ model, engine, error });
+          if (pinnedEngine === undefined && isMiss(error, model, request)) onUnanswered({ model, engine });
           throw error;
         }
         if (error.reason !== "unavailable") lostHosts++;
@@ -250,6 +253,12 @@ function isEngineFault(error: unknown, model: Model, { timeoutMs }: InferenceReq
   if (!(error instanceof GatewayError)) return false;
   const ownLimit = timeoutMs !== undefined && timeoutMs < model.config.timeoutMs;
   return error.code === "engineFailed" || (error.code === "timeout" && !ownLimit);
+}
+
+/** An answer would have been late for the deadline, or the model's own limit says that there is none. */
+function isMiss(error: unknown, { config }: Model, { timeoutMs = Infinity }: InferenceRequest): boolean {
+  if (!(error instanceof GatewayError) || error.code !== "timeout") return false;
+  return timeoutMs >= Math.min(config.timeoutMs, config.deadlineMs ?? Infinity);
 }
 
 /** The promise, or the cancellation's reason if that comes first (a cold start goes on without its client). */

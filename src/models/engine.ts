@@ -59,6 +59,7 @@ export class Engine implements Runner {
   #lastUsedSeconds: number;
   #lastResidentBytes = 0;
   #drained: (() => void)[] = [];
+  #retired = false;
 
   constructor(options: EngineOptions) {
     this.id = options.folder.id;
@@ -116,6 +117,11 @@ export class Engine implements Runner {
     return this.#lastUsedSeconds;
   }
 
+  /** Taken out for good: by a reload, or with its model. */
+  get retired(): boolean {
+    return this.#retired;
+  }
+
   get quarantined(): boolean {
     return this.#quarantine !== undefined;
   }
@@ -150,9 +156,16 @@ export class Engine implements Runner {
     if (idle && pool && this.#info) await prime(pool, this.#info);
   }
 
-  /** The shadow instance, started when needed. */
+  /** The shadow instance, started when needed. @throws GatewayError `conflict` when it cannot be, or must not. */
   async shadow(): Promise<Runner> {
-    if (!this.#pools.shadow || this.#pools.shadow.failure !== undefined) await this.#start("shadow");
+    if (!this.#pools.shadow || this.#pools.shadow.failure !== undefined) {
+      if (this.#retired)
+        throw new GatewayError(
+          "conflict",
+          `engine "${this.id}" was replaced or removed; its shadow stays away`,
+        );
+      await this.#start("shadow");
+    }
     const pool = this.#pools.shadow;
     if (!pool)
       throw new GatewayError("conflict", `engine "${this.id}" was unloaded while its shadow started`);
@@ -206,6 +219,12 @@ export class Engine implements Runner {
     if (role !== "serving") await this.#stop("shadow", false);
     this.#reason = undefined;
     this.#options.onChange(this);
+  }
+
+  /** The same for good: whoever still holds the engine (a queue, a check) must not start what nobody would close. */
+  async retire(): Promise<void> {
+    this.#retired = true;
+    await this.unload();
   }
 
   async #stop(role: PoolRole, drain: boolean): Promise<void> {

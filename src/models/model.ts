@@ -67,6 +67,14 @@ export class Model {
     );
   }
 
+  /** Engines that run beside the live traffic, the active one as control; none where there is nobody to compare it with. */
+  get shadowed(): Engine[] {
+    if (this.config.shadow.sampleRate === 0) return [];
+    const candidates = this.candidates.filter((engine) => !engine.quarantined);
+    if (candidates.length === 0) return [];
+    return this.#active && !this.#active.quarantined ? [this.#active, ...candidates] : candidates;
+  }
+
   roleOf(engine: Engine): EngineRole {
     if (engine === this.#active) return "active";
     if (this.candidates.includes(engine)) return "candidate";

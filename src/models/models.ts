@@ -14,6 +14,8 @@ import type { EngineFolder, ModelFolder, Repository } from "./repository.ts";
 export type ModelEvent =
   | { readonly type: "model"; readonly model: Model }
   | { readonly type: "removed"; readonly name: string }
+  /** A reload has put `model` in the place of `before`, whose engines have ended unless they are the same. */
+  | { readonly type: "replaced"; readonly before: Model; readonly model: Model }
   | { readonly type: "engine"; readonly model: string; readonly engine: Engine }
   | { readonly type: "coldStart"; readonly model: string; readonly engine: Engine; readonly seconds: number }
   /** The engine wanted could not be loaded at load time and another one serves. */
@@ -100,7 +102,8 @@ export function createModels(options: ModelsOptions): Models {
       admit: (engine, role) => budget.admit(engine, role),
       onChange: (engine) => {
         if (engine.state !== "loading") budget.settle(engine);
-        onEvent({ type: "engine", model: config.name, engine });
+        // A retired engine's end must not pass for the state of the one that has taken its name.
+        if (!engine.retired) onEvent({ type: "engine", model: config.name, engine });
       },
       onColdStart: (engine, seconds) => onEvent({ type: "coldStart", model: config.name, engine, seconds }),
       clock,
@@ -208,20 +211,21 @@ export function createModels(options: ModelsOptions): Models {
     await Promise.all(
       [...(before?.engines.values() ?? [])]
         .filter((engine) => model.engines.get(engine.id) !== engine)
-        .map((engine) => engine.unload()),
+        .map((engine) => engine.retire()),
     );
+    if (before) onEvent({ type: "replaced", before, model });
   }
 
   async function removeModel(name: string): Promise<void> {
     const model = models.get(name);
     models.delete(name);
     if (model) model.state = "unloaded";
-    await unloadEngines(model);
+    await Promise.all([...(model?.engines.values() ?? [])].map((engine) => engine.retire()));
     onEvent({ type: "removed", name });
   }
 
-  async function unloadEngines(model: Model | undefined): Promise<void> {
-    await Promise.all([...(model?.engines.values() ?? [])].map((engine) => engine.unload()));
+  async function unloadEngines(model: Model): Promise<void> {
+    await Promise.all([...model.engines.values()].map((engine) => engine.unload()));
   }
 
   /** One operation on a model at a time; others are not held up. */

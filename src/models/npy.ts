@@ -61,17 +61,16 @@ export function parseNpy(bytes: Uint8Array, name: string): NpyArray {
   return { datatype, shape, data };
 }
 
-/** Version 1.0, as numpy writes it. */
-export function formatNpy({ datatype, shape, data }: NpyArray): Uint8Array {
+/** What comes before the data in a file of version 1.0, as numpy writes it. */
+export function npyHeader({ datatype, shape }: Omit<NpyArray, "data">): Uint8Array {
   const tuple = shape.length === 1 ? `${shape[0]},` : shape.join(", ");
   const header = `{'descr': '${numpyType[datatype]}', 'fortran_order': False, 'shape': (${tuple}), }`;
   const padded = Math.ceil((10 + header.length + 1) / alignment) * alignment;
-  const bytes = Buffer.alloc(padded + data.byteLength);
+  const bytes = Buffer.alloc(padded);
   bytes.write(magic, 0, "latin1");
   bytes.writeUInt8(1, 6);
   bytes.writeUInt16LE(padded - 10, 8);
   bytes.write(`${header.padEnd(padded - 11)}\n`, 10, "latin1");
-  bytes.set(data, padded);
   return bytes;
 }
 

@@ -1,37 +1,61 @@
 /**
- * First in, first out for each key, the keys in turn, none longer than its bound: what does not fit is refused, not
- * kept waiting, and a busy key takes nothing from the others.
+ * First in, first out for each key, the keys in turn. None is longer than its bound, so that a busy key takes no turns
+ * from the others, and all together are no larger than theirs; what does not fit is refused, not kept waiting.
  */
 export class FairQueue<T> {
-  #queues = new Map<string, T[]>();
+  #queues = new Map<string, { readonly item: T; readonly bytes: number }[]>();
+  #mostBytes: number;
+  #bytes = 0;
+
+  constructor({ mostBytes }: { readonly mostBytes: number }) {
+    this.#mostBytes = mostBytes;
+  }
 
   get length(): number {
     let length = 0;
-    for (const items of this.#queues.values()) length += items.length;
+    for (const entries of this.#queues.values()) length += entries.length;
     return length;
   }
 
-  /** @returns false when the key's queue is full. */
-  push(key: string, item: T, most: number): boolean {
-    const items = this.#queues.get(key) ?? [];
-    if (items.length >= most) return false;
-    items.push(item);
-    this.#queues.set(key, items);
+  /** @returns false when the key's queue is full, or all of them together are. */
+  push(key: string, item: T, { most, bytes }: { readonly most: number; readonly bytes: number }): boolean {
+    const entries = this.#queues.get(key) ?? [];
+    if (entries.length >= most || this.#bytes + bytes > this.#mostBytes) return false;
+    entries.push({ item, bytes });
+    this.#queues.set(key, entries);
+    this.#bytes += bytes;
     return true;
   }
 
   shift(): T | undefined {
-    for (const [key, items] of this.#queues) {
-      const item = items.shift();
+    for (const [key, entries] of this.#queues) {
+      const first = entries.shift();
       // Goes to the end of the turns, or out of them.
       this.#queues.delete(key);
-      if (items.length > 0) this.#queues.set(key, items);
-      if (item !== undefined) return item;
+      if (entries.length > 0) this.#queues.set(key, entries);
+      if (!first) continue;
+      this.#bytes -= first.bytes;
+      return first.item;
     }
     return undefined;
   }
 
+  /** Takes out what has waited too long; the first of a key has waited longest. */
+  shed(expired: (item: T) => boolean): T[] {
+    const shed: T[] = [];
+    for (const [key, entries] of this.#queues) {
+      for (let [first] = entries; first && expired(first.item); [first] = entries) {
+        entries.shift();
+        this.#bytes -= first.bytes;
+        shed.push(first.item);
+      }
+      if (entries.length === 0) this.#queues.delete(key);
+    }
+    return shed;
+  }
+
   clear(): void {
     this.#queues.clear();
+    this.#bytes = 0;
   }
 }

@@ -1,7 +1,8 @@
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
+import { containedPath } from "../models/contained-path.ts";
 import type { Model } from "../models/model.ts";
 import type { NpyArray } from "../models/npy.ts";
 import { writeNpz } from "../models/npz.ts";
@@ -22,7 +23,12 @@ export function createRecorder({ log }: { readonly log: Log }): Recorder {
       writing.add(model.name);
       const directory = join(model.directory, settings.dir);
       let folder = folders.get(directory);
-      if (!folder) folders.set(directory, (folder = openFolder(directory)));
+      if (!folder) {
+        folder = openFolder(model.directory, settings.dir);
+        folders.set(directory, folder);
+        // What stood in its way may be gone by the next input.
+        folder.catch(() => folders.delete(directory));
+      }
       folder
         .then((opened) => opened.add(fileName(id), inputs, settings.maxBytes))
         .catch((error: unknown) => log.warn({ model: model.name, err: error }, "an input was not recorded"))
@@ -38,11 +44,16 @@ interface Folder {
   add(name: string, inputs: readonly Tensor[], maxBytes: number): Promise<void>;
 }
 
-async function openFolder(directory: string): Promise<Folder> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+async function openFolder(modelDirectory: string, inner: string): Promise<Folder> {
+  const directory = await makeFolder(modelDirectory, inner);
   const files: { path: string; bytes: number }[] = [];
-  for (const name of (await readdir(directory)).filter((entry) => entry.endsWith(".npz")).toSorted())
-    files.push({ path: join(directory, name), bytes: (await stat(join(directory, name))).size });
+  for (const entry of (await readdir(directory, { withFileTypes: true })).toSorted(byName)) {
+    const path = join(directory, entry.name);
+    if (!entry.isFile()) continue;
+    if (entry.name.endsWith(".npz")) files.push({ path, bytes: (await stat(path)).size });
+    // A gateway was killed while it wrote this one.
+    if (entry.name.endsWith(partialSuffix)) await rm(path, { force: true });
+  }
   let bytes = files.reduce((sum, file) => sum + file.bytes, 0);
   return {
     async add(name, inputs, maxBytes) {
@@ -55,12 +66,40 @@ async function openFolder(directory: string): Promise<Folder> {
         bytes -= oldest.bytes;
       }
       const path = join(directory, name);
-      await writeNpz(path, new Map(inputs.map((input) => [input.name, asSamples(input)])));
+      const partial = path + partialSuffix;
+      try {
+        await writeNpz(partial, new Map(inputs.map((input) => [input.name, asSamples(input)])));
+        await rename(partial, path);
+      } catch (error) {
+        await rm(partial, { force: true });
+        throw error;
+      }
       const written = (await stat(path)).size;
       files.push({ path, bytes: written });
       bytes += written;
     },
   };
+}
+
+/** Not .npz, so that an audit of the folder never meets half a file. */
+const partialSuffix = ".partial";
+
+/** Makes the folder step by step: a symbolic link on the way must not lead out of the model's folder. */
+async function makeFolder(root: string, inner: string): Promise<string> {
+  let directory = root;
+  let path = "";
+  for (const step of inner.split("/").filter((part) => part !== "")) {
+    path = join(path, step);
+    await mkdir(join(directory, step), { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    });
+    directory = await containedPath(root, path);
+  }
+  return directory;
+}
+
+function byName(a: { readonly name: string }, b: { readonly name: string }): number {
+  return a.name < b.name ? -1 : 1;
 }
 
 /** One sample along a first axis of its own, as audits read it. */

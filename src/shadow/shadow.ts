@@ -9,8 +9,19 @@ import type { Model } from "../models/model.ts";
 import { FairQueue } from "./fair-queue.ts";
 import type { IdleGate } from "./idle-gate.ts";
 
-/** Why a served input was not shadowed; a metric label, so the set is closed. */
-export type DropReason = "sampled_out" | "queue_full" | "busy" | "comparer_full" | "stale";
+/**
+ * Why a served input was not shadowed, or not by all; a metric label, so the set is closed. engines_away: fewer than two
+ * engines could run. no_reference: there were runs, but nothing to compare them with. failed: what came of the runs was
+ * lost, as by a comparison that failed.
+ */
+export type DropReason =
+  | "sampled_out"
+  | "queue_full"
+  | "busy"
+  | "stale"
+  | "engines_away"
+  | "no_reference"
+  | "failed";
 
 /** A request that was answered, as far as its shadow needs it. */
 export interface ShadowedRequest {
@@ -57,6 +68,8 @@ export interface Shadow {
 const patienceSeconds = 5;
 /** Share of the time that shadow runs may take: waking hosts and comparing cost live requests even when they are idle-class. */
 const mostDuty = 0.6;
+/** What waits for an idle moment holds its tensors, of all models together: room for 64 inputs of a large picture each. */
+const mostWaitingBytes = 256 * 1024 * 1024;
 /** A shadow instance that did not load is tried again after this time. */
 const retrySeconds = 60;
 
@@ -64,25 +77,30 @@ export function createShadow(options: {
   readonly gate: IdleGate;
   readonly load: LiveLoad;
   readonly onResult: (result: ShadowResult) => Promise<void> | void;
-  /** A model's shadow instance came up at start. */
-  readonly onPrepared: (model: Model, engine: Engine) => Promise<void>;
+  /** A shadow instance came up, at start or when it was first needed; it is given no input before this has ended. */
+  readonly onStarted: (model: Model, engine: Engine) => Promise<void>;
   readonly onDropped: (model: string, reason: DropReason) => void;
   readonly random: () => number;
   readonly clock: Clock;
   readonly log: Log;
 }): Shadow {
-  const { gate, load, onResult, onPrepared, onDropped, random, clock, log } = options;
-  const queue = new FairQueue<{ served: ShadowedRequest; offeredSeconds: number }>();
+  const { gate, load, onResult, onStarted, onDropped, random, clock, log } = options;
+  const queue = new FairQueue<Job>({ mostBytes: mostWaitingBytes });
   const retryAt = new WeakMap<Engine, number>();
+  const started = new WeakMap<Runner, Promise<void>>();
   let working: Promise<void> | undefined;
   const state = { closed: false };
   const closing = new AbortController();
 
   /** The engine's shadow instance, unless it lately failed to load. */
-  async function runnerOf(engine: Engine): Promise<Runner | undefined> {
+  async function runnerOf(model: Model, engine: Engine): Promise<Runner | undefined> {
     if (clock.seconds() < (retryAt.get(engine) ?? -Infinity)) return undefined;
     try {
-      return await engine.shadow();
+      const runner = await engine.shadow();
+      let ready = started.get(runner);
+      if (!ready) started.set(runner, (ready = onStarted(model, engine)));
+      await ready;
+      return engine.quarantined ? undefined : runner;
     } catch (error) {
       retryAt.set(engine, clock.seconds() + retrySeconds);
       log.warn(
@@ -94,11 +112,14 @@ export function createShadow(options: {
   }
 
   /** Undefined when the engine cannot run now, which says nothing about the others. */
-  async function runOne(engine: Engine, served: ShadowedRequest): Promise<ShadowRun | "busy" | undefined> {
-    const runner = await runnerOf(engine);
+  async function runOne(
+    engine: Engine,
+    role: ShadowRun["role"],
+    served: ShadowedRequest,
+  ): Promise<ShadowRun | "busy" | undefined> {
+    const runner = await runnerOf(served.model, engine);
     if (!runner) return undefined;
     if (!(await gate.wait(served.model.config.shadow.maxUtilization, patienceSeconds))) return "busy";
-    const role = engine === served.model.active ? "control" : "shadow";
     const { begun } = load;
     const startedSeconds = clock.seconds();
     try {
@@ -123,18 +144,25 @@ export function createShadow(options: {
     }
   }
 
-  /** Whole when every engine that can run has run; a busy moment of the whole device ends the input's turn early. */
-  async function runAll(served: ShadowedRequest): Promise<{ runs: ShadowRun[]; whole: boolean }> {
-    const { active, candidates } = served.model;
-    const engines = [active, ...candidates].filter((engine) => engine && !engine.quarantined) as Engine[];
+  /** Every engine that can run has run, unless a reason ends the input's turn early: the device is busy, the model gone. */
+  async function runAll(served: ShadowedRequest): Promise<{ runs: ShadowRun[]; ended?: DropReason }> {
+    const { active, shadowed, reference } = served.model;
     const runs: ShadowRun[] = [];
-    for (const engine of shuffled(engines, random)) {
-      if (state.closed) return { runs: [], whole: true };
-      const run = await runOne(engine, served);
-      if (run === "busy") return { runs, whole: false };
+    for (const engine of shuffled(shadowed, random)) {
+      if (state.closed) return { runs: [] };
+      // In the same turn as the start of its shadow instance: nobody would end one that is started later.
+      if (served.model.state !== "ready") return { runs: [], ended: "stale" };
+      // A switch in the middle leaves the control what it was when the runs began.
+      const run = await runOne(engine, engine === active ? "control" : "shadow", served);
+      if (run === "busy") return { runs, ended: "busy" };
       if (run) runs.push(run);
     }
-    return { runs, whole: true };
+    // What comes of a model that is gone would bring back what was forgotten about it.
+    if (served.model.state !== "ready") return { runs: [], ended: "stale" };
+    if (runs.length < 2) return { runs, ended: "engines_away" };
+    if (reference && !runs.some(({ engine, outputs }) => engine === reference && outputs))
+      return { runs, ended: "no_reference" };
+    return { runs };
   }
 
   /** Leaves the machine to live requests for a while: what runs for long, as on a busy machine, comes seldom. */
@@ -144,21 +172,27 @@ export function createShadow(options: {
     await delay(restSeconds * 1000, closing.signal).catch(() => {});
   }
 
+  /** A model that has gone idle meanwhile, or was replaced, must not be woken by its shadow. */
+  function stale({ served, offeredSeconds }: Job): boolean {
+    return clock.seconds() - offeredSeconds > patienceSeconds || served.model.state !== "ready";
+  }
+
   async function work(): Promise<void> {
     for (let job = queue.shift(); job && !state.closed; job = queue.shift()) {
-      const { served, offeredSeconds } = job;
+      const { served } = job;
       const model = served.model.name;
-      // A model that has gone idle meanwhile, or was replaced, must not be woken by its shadow.
-      if (clock.seconds() - offeredSeconds > patienceSeconds || served.model.state !== "ready") {
+      if (stale(job)) {
         onDropped(model, "stale");
         continue;
       }
       try {
-        const { runs, whole } = await runAll(served);
-        if (!whole) onDropped(model, "busy");
-        if (runs.length > 1) await onResult({ served, runs });
+        const { runs, ended } = await runAll(served);
+        if (ended) onDropped(model, ended);
+        // One run alone says something too: it failed, or it differs from the reply of the same engine.
+        if (runs.length > 0) await onResult({ served, runs });
         await rest(runs);
       } catch (error) {
+        onDropped(model, "failed");
         log.error({ model, id: served.id, err: error }, "a shadow run failed");
       }
     }
@@ -168,18 +202,20 @@ export function createShadow(options: {
     offer(served) {
       const { model, pinned } = served;
       const { sampleRate, maxQueue } = model.config.shadow;
-      if (state.closed || pinned || sampleRate === 0 || model.candidates.length === 0) return;
+      if (state.closed || pinned || model.shadowed.length === 0) return;
       if (random() >= sampleRate) return onDropped(model.name, "sampled_out");
-      if (!queue.push(model.name, { served, offeredSeconds: clock.seconds() }, maxQueue))
+      // A long run may be under way: what will not be run any more gives its place and its memory to this one.
+      for (const job of queue.shed(stale)) onDropped(job.served.model.name, "stale");
+      const job = { served, offeredSeconds: clock.seconds() };
+      if (!queue.push(model.name, job, { most: maxQueue, bytes: bytesOf(served) }))
         return onDropped(model.name, "queue_full");
       working ??= work().finally(() => (working = undefined));
     },
     prepare(model) {
-      if (model.config.shadow.sampleRate === 0 || model.candidates.length === 0) return;
       void (async () => {
-        for (const engine of [model.active, ...model.candidates]) {
+        for (const engine of model.shadowed) {
           if (state.closed || model.state !== "ready") return;
-          if (engine && !engine.quarantined && (await runnerOf(engine))) await onPrepared(model, engine);
+          await runnerOf(model, engine);
         }
       })();
     },
@@ -194,6 +230,18 @@ export function createShadow(options: {
       await working;
     },
   };
+}
+
+interface Job {
+  readonly served: ShadowedRequest;
+  readonly offeredSeconds: number;
+}
+
+function bytesOf({ inputs, outputs }: ShadowedRequest): number {
+  let bytes = 0;
+  for (const { data } of inputs) bytes += data.byteLength;
+  for (const { data } of outputs) bytes += data.byteLength;
+  return bytes;
 }
 
 /** Fisher and Yates. Random order per input is what makes the paired test valid without independence. */

@@ -1,114 +1,135 @@
-import { expect, test, vi } from "vitest";
-import { createAuditor } from "../../src/audit/auditor.ts";
+import { expect, test } from "vitest";
 import { compareOutputs } from "../../src/compare/compare.ts";
-import { systemClock } from "../../src/core/clock.ts";
-import { silentLog } from "../../src/core/log.ts";
-import type { Tensor } from "../../src/core/tensor.ts";
-import { createMetrics } from "../../src/metrics/metrics.ts";
-import type { Engine } from "../../src/models/engine.ts";
-import { modelSchema } from "../../src/models/manifest.ts";
-import type { Model } from "../../src/models/model.ts";
-import { freshEvidence } from "./traffic.ts";
+import { engineOf, modelOf, openAuditor, run, tensor } from "./_auditor.ts";
 
-const engineOf = (id: string) => ({ id, manifest: { artifact: { sha256: id } } }) as unknown as Engine;
+const reply = (engine: ReturnType<typeof engineOf>) => ({ id: "r", engine, outputs: [tensor(1, 2)] });
 
-function scene(settings: object = {}) {
-  const [reference, candidate] = [engineOf("a"), engineOf("b")];
-  const config = modelSchema.parse({ name: "m", ...settings });
-  const model = { name: "m", config, reference, active: reference } as unknown as Model;
-  const evidence = freshEvidence();
-  const warn = vi.fn();
-  const compare = vi.fn(
-    async (
-      outputs: readonly (readonly Tensor[])[],
-      pairs: readonly (readonly [number, number])[],
-      options: Parameters<typeof compareOutputs>[2],
-      _givenUp?: ReadonlySet<number>,
-    ) => pairs.map(([a, b]) => compareOutputs(outputs[a] ?? [], outputs[b] ?? [], options)),
+test("a candidate's pairs are those with the engine that is active now", async () => {
+  const [a, b, c] = [engineOf("a"), engineOf("b"), engineOf("c")] as const;
+  const model = modelOf([a, b, c], { reference: "a" });
+  const { auditor, time } = openAuditor();
+  const shadow = async (control: typeof a, count: number) => {
+    for (let i = 0; i < count; i += 1) {
+      time.seconds += 0.01;
+      await auditor.shadowed(model, [run(control, "control"), run(c, "shadow")], reply(control));
+    }
+  };
+  model.activate(a);
+  await shadow(a, 20);
+  expect(auditor.evidence(model, c).pairs).toMatchObject({ control: "sha-a", restarts: 0 });
+  const flips = auditor.evidence(model, c).rates.flip.whole.n;
+  expect(flips).toBeGreaterThan(0);
+
+  // Before the first pair with the new one already: nothing may be decided by the pairs with the old one.
+  model.activate(b);
+  expect(auditor.evidence(model, c).pairs).toMatchObject({ control: "sha-b", restarts: 1 });
+  expect(auditor.evidence(model, c).pairs.steady.whole.control.count).toBe(0);
+  expect(auditor.evidence(model, c).rates.flip.whole.n).toBe(flips);
+
+  // Runs that began before the switch and come in after it.
+  await shadow(a, 20);
+  expect(auditor.evidence(model, c).pairs.steady.whole.control.count).toBe(0);
+  await shadow(b, 20);
+  expect(auditor.evidence(model, c).pairs.steady.whole.control.count).toBeGreaterThan(10);
+});
+
+test("times are recorded under the role that a run had, whoever is active when they come in", async () => {
+  const [a, b] = [engineOf("a"), engineOf("b")] as const;
+  const model = modelOf([a, b], { reference: "a" });
+  const { auditor, exposed } = openAuditor();
+  model.activate(b);
+  await auditor.shadowed(model, [run(a, "control"), run(b, "shadow")], reply(a));
+  expect(await exposed("shadow_runs_total")).toEqual([
+    'crosscheck_shadow_runs_total{model="m",engine="a",role="control"} 1',
+    'crosscheck_shadow_runs_total{model="m",engine="b",role="shadow"} 1',
+  ]);
+});
+
+test("no answer where the reference gave one is a comparison, invalid; what the reference refuses too is none", async () => {
+  const [a, b] = [engineOf("a"), engineOf("b")] as const;
+  const model = modelOf([a, b], { reference: "a" });
+  model.activate(a);
+  const { auditor, exposed } = openAuditor();
+  const failed = { outputs: undefined, error: new Error("refused") };
+  await auditor.shadowed(model, [run(a, "control"), run(b, "shadow", failed)], reply(a));
+  await auditor.shadowed(model, [run(a, "control", failed), run(b, "shadow", failed)], reply(a));
+  expect(await exposed("comparisons_total")).toEqual([
+    'crosscheck_comparisons_total{model="m",reference="a",candidate="b",result="invalid"} 1',
+  ]);
+  expect(auditor.evidence(model, b).counts).toMatchObject({ errors: 1, invalid: 0 });
+});
+
+test("a comparison that fails is the caller's to count; times and errors are kept", async () => {
+  const [a, b] = [engineOf("a"), engineOf("b")] as const;
+  const model = modelOf([a, b], { reference: "a" });
+  model.activate(a);
+  const { auditor } = openAuditor({ compare: () => Promise.reject(new Error("the comparing thread ended")) });
+  await expect(auditor.shadowed(model, [run(a, "control"), run(b, "shadow")], reply(a))).rejects.toThrow(
+    "the comparing thread ended",
   );
-  const auditor = createAuditor({
-    comparer: { compare, pending: 0, close: async () => {} },
-    keeper: {
-      of: () => evidence,
-      restart() {},
-      forget() {},
-      restore: async () => {},
-      close: async () => {},
+  expect(auditor.evidence(model, b).counts.pairs).toBe(1);
+});
+
+test("divergence is shown while there is some in the window, and against the present reference only", async () => {
+  const [a, b, c] = [engineOf("a"), engineOf("b"), engineOf("c")] as const;
+  const model = modelOf([a, b, c], { policy: { blockMs: 1 } });
+  model.activate(a);
+  const { auditor, exposed, time } = openAuditor();
+  const shadow = (control: typeof a) =>
+    auditor.shadowed(
+      model,
+      [run(control, "control"), run(c, "shadow", { outputs: [tensor(1, 3)] })],
+      reply(control),
+    );
+  await shadow(a);
+  auditor.publish(model, c);
+  const shown = async () => [
+    ...new Set((await exposed("divergence")).map((line) => /reference="(.)"/.exec(line)?.[1])),
+  ];
+  expect(await shown()).toEqual(["a"]);
+  expect(await exposed("divergence")).toHaveLength(16);
+
+  // Without a reference the active engine stands in for it.
+  model.activate(b);
+  auditor.publish(model, c);
+  expect(await shown()).toEqual([]);
+  await shadow(b);
+  auditor.publish(model, c);
+  expect(await shown()).toEqual(["b"]);
+  time.seconds += 400;
+  auditor.publish(model, c);
+  expect(await shown()).toEqual([]);
+});
+
+test("what belongs to engines that a reload removed is let go, and does not come back with a late comparison", async () => {
+  const [a, b] = [engineOf("a"), engineOf("b")] as const;
+  const model = modelOf([a, b], { reference: "a" });
+  model.activate(a);
+  let answer = () => {};
+  const held = new Promise<void>((resolve) => (answer = resolve));
+  let late = false;
+  const { auditor } = openAuditor({
+    compare: async (outputs, pairs, options) => {
+      if (late) await held;
+      return pairs.map(([one, other]) => compareOutputs(outputs[one] ?? [], outputs[other] ?? [], options));
     },
-    metrics: createMetrics({ clock: systemClock }),
-    deviceState: () => "ok",
-    roleOf: () => "candidate",
-    clock: systemClock,
-    log: { ...silentLog, warn },
   });
-  const run = (engine: Engine, outputs: readonly Tensor[]) => ({
-    engine,
-    outputs,
-    engineSeconds: 1e-3,
-    overlapped: false,
-    error: undefined,
-  });
-  return { model, reference, candidate, evidence, warn, compare, auditor, run };
-}
+  const runs = [run(a, "control"), run(b, "shadow")];
+  await auditor.shadowed(model, runs, reply(a));
+  await auditor.shadowed(model, runs, reply(b));
+  expect(auditor.divergence(model, a, b)).toBeDefined();
+  for (const engine of [a, b]) expect(auditor.noise(engine)).toBeDefined();
 
-const f32 = (name: string, values: readonly number[]): Tensor => ({
-  name,
-  datatype: "FP32",
-  shape: [1, values.length],
-  data: new Uint8Array(Float32Array.from(values).buffer),
-});
-
-test("decisions that cannot be read are no flips and no pass, and the log says once what to set", async () => {
-  const { model, reference, candidate, evidence, warn, auditor, run } = scene({ task: "detection" });
-  for (let request = 0; request < 3; request += 1) {
-    const runs = [run(reference, [f32("confidence", [1, 2])]), run(candidate, [f32("confidence", [1, 3])])];
-    await auditor.shadowed(model, runs, { id: "r", engine: reference, outputs: [f32("confidence", [1, 2])] });
-  }
-  expect(evidence.counts).toMatchObject({ comparisons: 3, diverged: 3, flips: 0 });
-  expect(evidence.snapshot().choices.comparison).toEqual({ flip: null, outside: true });
-  expect(warn).toHaveBeenCalledTimes(1);
-  expect(warn.mock.calls[0]?.[0]).toMatchObject({
-    model: "m",
-    reason:
-      'there is no output "scores", the outputs are "confidence" [1,2]: set detection.scores in model.yaml',
-  });
+  late = true;
+  const comparing = auditor.shadowed(model, runs, reply(b));
+  const after = modelOf([a], { reference: "a" });
+  model.state = "unloaded";
+  auditor.retain(after);
+  answer();
+  await comparing;
+  expect(auditor.divergence(model, a, b)).toBeUndefined();
+  expect(auditor.noise(b)).toBeUndefined();
+  expect(auditor.noise(a)).toBeDefined();
   auditor.forget("m");
-  await auditor.shadowed(model, [run(reference, [f32("y", [1])]), run(candidate, [f32("y", [1])])], {
-    id: "r",
-    engine: reference,
-    outputs: [],
-  });
-  expect(warn).toHaveBeenCalledTimes(2);
-});
-
-test("runs are given up and sent once, the client's reply is neither", async () => {
-  const { model, reference, candidate, compare, auditor, run } = scene();
-  const outputs = () => [f32("y", [1]), f32("z", [2])];
-  const shadowed = (asked: readonly Tensor[]) =>
-    auditor.shadowed(model, [run(reference, outputs()), run(candidate, outputs())], {
-      id: "r",
-      engine: reference,
-      outputs: asked,
-    });
-  await shadowed(outputs());
-  const [all, pairs, , givenUp] = compare.mock.calls[0] ?? [];
-  expect([all?.length, pairs, givenUp]).toEqual([
-    3,
-    [
-      [0, 1],
-      [2, 0],
-    ],
-    new Set([0, 1]),
-  ]);
-  await shadowed([f32("z", [2])]);
-  const [some, others, , given] = compare.mock.calls[1] ?? [];
-  expect([some?.[3]?.map(({ name }) => name), others?.[1], given]).toEqual([
-    ["z"],
-    [2, 3],
-    new Set([0, 1, 3]),
-  ]);
-  expect(auditor.noise(reference)?.result()).toMatchObject([
-    { output: "y", runs: 1 },
-    { output: "z", runs: 2, bitEqualRatio: 1 },
-  ]);
+  expect(auditor.noise(a)).toBeUndefined();
 });

@@ -9,6 +9,7 @@ import { modelSchema } from "../../src/models/manifest.ts";
 import type { Model } from "../../src/models/model.ts";
 import { openFileStore } from "../../src/store/file-store.ts";
 import type { Store } from "../../src/store/store.ts";
+import { pair, perBlock } from "./traffic.ts";
 
 let path: string;
 let store: Store;
@@ -78,7 +79,23 @@ test("beginning anew costs alpha, over restarts of the gateway too", async () =>
   expect(after.of(model, engine).restarts).toBe(2);
   after.forget("m");
   expect(after.of(model, engine).restarts).toBe(3);
+  expect(after.of(model, engine).pairs.restarts).toBe(3);
   await after.close();
+});
+
+test("pairs that began anew for another control are counted when the whole begins anew", async () => {
+  const { model, engine } = modelOf();
+  const keeper = open();
+  const evidence = keeper.of(model, engine);
+  for (const digest of ["a", "c"]) {
+    evidence.add({ type: "control", digest });
+    for (let blockId = 0; blockId < 3; blockId++) evidence.add(pair(blockId * perBlock, 1e-3, 1e-3));
+  }
+  evidence.add({ type: "control", digest: "a" });
+  expect(evidence.pairs.restarts).toBe(2);
+  keeper.restart(model, engine);
+  expect(keeper.of(model, engine)).toMatchObject({ restarts: 1, pairs: { restarts: 3 } });
+  await keeper.close();
 });
 
 test("stored evidence that cannot be understood is begun anew, at its price", async () => {

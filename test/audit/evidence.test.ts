@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { createEvidence, type EvidenceEvent } from "../../src/audit/evidence.ts";
 import { judge } from "../../src/audit/verdict.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
-import { freshEvidence, latencies, pair } from "./traffic.ts";
+import { freshEvidence, latencies, pair, perBlock } from "./traffic.ts";
 
 const candidate: JudgeOptions = { role: "candidate", isReference: false, hasDeadline: true, alpha: 0.05 };
 
@@ -63,6 +63,18 @@ describe("evidence", () => {
     expect(evidence.rates.liveMiss.whole).toEqual({ events: 0, n: 2 });
   });
 
+  test("a request without an answer is a miss, and its time is none", () => {
+    const evidence = freshEvidence();
+    for (let block = 0; block < 10; block += 1) {
+      evidence.add(block % 2 === 0 ? live(block) : { type: "late", blockId: block, timeValid: true });
+      evidence.add({ type: "late", blockId: block, timeValid: false });
+    }
+    evidence.add(live(10));
+    expect(evidence.rates.liveMiss.whole).toEqual({ events: 5, n: 10 });
+    expect(evidence.counts).toMatchObject({ live: 6, missed: 5, unanswered: 5 });
+    expect(evidence.live.steady.count).toBe(6);
+  });
+
   test("a pair whose time does not count leaves the latency rules as they were", () => {
     const evidence = freshEvidence();
     for (let request = 0; request < 100; request += 1)
@@ -108,6 +120,48 @@ describe("evidence", () => {
       verdicts.filter(({ rule }) => rule !== "jitterRatio");
     expect(without(judge(second, candidate))).toEqual(without(judge(whole, candidate)));
     expect(second.counts).toEqual(whole.counts);
+  });
+
+  test("pairs begin anew with another control, at their price, and nothing else does", () => {
+    const rules = [{ rule: "pairedSlowdown" }, { rule: "latencyP99Ratio" }, { rule: "flipRatio" }] as const;
+    const evidence = freshEvidence(1, 5e-3);
+    evidence.add({ type: "control", digest: "slow" });
+    for (let block = 0; block < 3000; block += 1) {
+      evidence.add(pair(block * perBlock, 10e-3, 1e-3));
+      evidence.add(comparison(block, block % 10 === 0));
+    }
+    const before = judge(evidence, { ...candidate, rules });
+    expect(before.map(({ verdict }) => verdict)).toEqual(["pass", "pass", "fail"]);
+    expect(evidence.pairs.discordant.controlLate).toBeGreaterThan(0);
+
+    // Five times slower than the one that is active now, which a mix with the pairs before would hide.
+    evidence.add({ type: "control", digest: "quick" });
+    const [slowdown, p99, flips] = judge(evidence, { ...candidate, rules });
+    for (const verdict of [slowdown, p99])
+      expect(verdict).toMatchObject({ verdict: "inconclusive", have: 0 });
+    expect(slowdown?.alpha).toBeCloseTo((before[0]?.alpha as number) / 3);
+    expect(flips).toEqual(before[2]);
+    expect(evidence.pairs).toMatchObject({
+      restarts: 1,
+      discordant: { candidateLate: 0, controlLate: 0 },
+      addedMiss: { whole: { n: 0 } },
+    });
+    expect(evidence.restarts).toBe(0);
+    for (let block = 3000; block < 4000; block += 1) evidence.add(pair(block * perBlock, 0.2e-3, 1e-3));
+    expect(judge(evidence, { ...candidate, rules })[0]?.verdict).toBe("fail");
+
+    // Kept over a restart of the gateway; the same control again changes nothing.
+    const snapshot = JSON.parse(JSON.stringify(evidence.snapshot()));
+    const after = createEvidence({ key: evidence.key, seed: 0, deadlineSeconds: 5e-3, snapshot });
+    after.add({ type: "control", digest: "quick" });
+    expect(after.pairs).toMatchObject({ control: "quick", restarts: 1 });
+    expect(after.pairs.steady.whole.ratio.count).toBe(evidence.pairs.steady.whole.ratio.count);
+  });
+
+  test("a control that no pair was run against has cost nothing", () => {
+    const evidence = freshEvidence();
+    for (const digest of ["a", "b", "c"]) evidence.add({ type: "control", digest });
+    expect(evidence.pairs).toMatchObject({ control: "c", restarts: 0 });
   });
 
   test("goes on at once when the clock began anew with the gateway", () => {

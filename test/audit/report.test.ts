@@ -149,6 +149,32 @@ describe("rankCompilers", () => {
   });
 });
 
+describe("completion jitter", () => {
+  const completion = (series: readonly number[], period?: number) =>
+    timingOfSeries(series, null, period).jitter.completionP99Seconds;
+  const even = Array.from({ length: 200 }, () => 0.004);
+
+  it("is none for even answers, and needs a period to stray from", () => {
+    expect(completion(even, 0.01)).toBeCloseTo(0, 12);
+    expect(completion(even)).toBeNull();
+    expect(completion(even.slice(0, 100), 0.01)).toBeNull();
+  });
+
+  it("counts what a long run does to the ones that wait for it", () => {
+    // 35 ms in a period of 10: the answer comes 31 ms late, the next ones 6 ms too soon each, until it is caught up.
+    const bursts = even.map((seconds, i) => (i % 20 === 10 ? 0.035 : seconds));
+    expect(completion(bursts, 0.01)).toBeCloseTo(0.031, 9);
+    expect(timingOfSeries(bursts, null, 0.01).jitter.ipdvP99Seconds).toBeCloseTo(0.031, 9);
+    // No longer than the period: nobody waits.
+    expect(
+      completion(
+        even.map((seconds, i) => (i % 2 === 0 ? 0.009 : seconds)),
+        0.01,
+      ),
+    ).toBeCloseTo(0.005, 9);
+  });
+});
+
 describe("the live report", () => {
   const closing: (() => Promise<void>)[] = [];
   afterEach(async () => {
@@ -222,7 +248,8 @@ describe("the live report", () => {
       const runs = [];
       for (const one of i % 2 === 0 ? [a, b] : [b, a]) {
         const { outputs, engineSeconds } = await one.infer(request);
-        runs.push({ engine: one, outputs, engineSeconds, overlapped: false, error: undefined });
+        const role = one === a ? ("control" as const) : ("shadow" as const);
+        runs.push({ engine: one, role, outputs, engineSeconds, overlapped: false, error: undefined });
       }
       await auditor.shadowed(model, runs, { id: `r${i}`, engine: a, outputs: reply.outputs });
       feedback.predicted(model, `r${i}`, a, reply.outputs);

@@ -113,6 +113,29 @@ describe("life of a model", () => {
     expect(state.answers).toBeGreaterThan(0);
   });
 
+  test("an engine that a reload removed leaves no metrics behind; one that it rebuilt shows its own", async () => {
+    const { infer, services, folder } = await open((at) =>
+      writeModel(at, "m", { a: {}, b: {}, c: {} }, { shadow: { sampleRate: 0 } }),
+    );
+    for (const engine of ["b", "c"]) await infer("m", { engine });
+    const lines = async (engine: string) => {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of services.metrics?.scrape(undefined).chunks ?? []) chunks.push(chunk);
+      return Buffer.concat(chunks)
+        .toString()
+        .split("\n")
+        .filter((line) => line.includes(`engine="${engine}"`) && !line.includes("requests_total"));
+    };
+    expect((await lines("b")).length).toBeGreaterThan(0);
+    await rm(join(folder, "models/m/engines/b"), { recursive: true });
+    await writeEngine(folder, "m", "c", { sleepMicroseconds: 100 });
+    await services.models.load("m");
+    await infer("m");
+    expect(await lines("b")).toEqual([]);
+    expect((await lines("c")).filter((line) => line.startsWith("crosscheck_engine_info"))).toHaveLength(1);
+    expect(await lines("c")).toContain('crosscheck_engine_state{model="m",engine="c",state="unloaded"} 1');
+  });
+
   test("a removed model goes, the others stay", async () => {
     const { infer, services, folder } = await open(async (at) => {
       await writeModel(at, "m", two);

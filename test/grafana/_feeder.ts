@@ -43,7 +43,7 @@ export function createFeeder(metrics: Metrics): { step(): void } {
       metrics.inc("deadline_misses_total", labels, random() < 0.1 ? 1 : 0);
     }
     metrics.set("queue_length", { model: name }, Math.floor(random() * 5));
-    metrics.inc("shadow_dropped_total", { model: name, reason: "queueFull" });
+    metrics.inc("shadow_dropped_total", { model: name, reason: "queue_full" });
     metrics.inc(
       "switches_total",
       { model: name, from: "onnxruntime-1", to: "autotvm-1", trigger: "manual" },

@@ -10,9 +10,9 @@ import type { Model } from "../../src/models/model.ts";
 
 type Infer = (request: EngineRequest) => Promise<EngineResult>;
 
-function modelOf(id: string, infer: Infer): Model {
+function modelOf(id: string, infer: Infer, deadlineMs?: number): Model {
   const engine = { id, serving: true, healthy: 1, quarantined: false, infer } as unknown as Engine;
-  const config = { timeoutMs: 200 };
+  const config = { timeoutMs: 200, deadlineMs };
   return { name: "m", active: engine, engines: new Map([[id, engine]]), config } as unknown as Model;
 }
 
@@ -46,17 +46,19 @@ function request(fields: Partial<InferenceRequest> = {}): InferenceRequest {
 
 function open(get: () => Model, onServed: () => void = () => {}) {
   const faults: Error[] = [];
+  const unanswered: string[] = [];
   const inference = createInference({
     models: { get, wake: () => Promise.reject(new Error("a replaced engine was woken")) },
     limits: { concurrency: 1, queue: 8 },
     chooseCanary: () => undefined,
     onServed,
     onFailed: ({ error }) => faults.push(error),
+    onUnanswered: ({ engine }) => unanswered.push(engine.id),
     onFailover: () => {},
     clock: systemClock,
     log: silentLog,
   });
-  return { inference, faults };
+  return { inference, faults, unanswered };
 }
 
 describe("inference", () => {
@@ -108,5 +110,19 @@ describe("inference", () => {
     expect((await inference.infer(model, request())).engine.id).toBe("a");
     await nextTurn();
     await nextTurn();
+  });
+});
+
+describe("a request that runs out of time", () => {
+  test.each([
+    ["by the model's limit", undefined, undefined, 1],
+    ["by the client's limit, after the deadline", 50, 20, 1],
+    ["by the client's limit, before the deadline", 10, 150, 0],
+    ["by the client's limit, without a deadline", 10, undefined, 0],
+  ])("%s", async (_, timeoutMs, deadlineMs, misses) => {
+    const model = modelOf("a", hang, deadlineMs);
+    const { inference, unanswered } = open(() => model);
+    await expect(inference.infer(model, request({ timeoutMs }))).rejects.toMatchObject({ code: "timeout" });
+    expect(unanswered).toHaveLength(misses);
   });
 });

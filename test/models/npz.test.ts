@@ -8,7 +8,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { GatewayError } from "../../src/core/errors.ts";
 import { packageRoot } from "../../src/core/package-root.ts";
 import { byteSize, datatypes } from "../../src/core/tensor.ts";
-import { formatNpy, parseNpy } from "../../src/models/npy.ts";
+import { npyHeader, type NpyArray, parseNpy } from "../../src/models/npy.ts";
 import { parseNpz, readNpz, writeNpz } from "../../src/models/npz.ts";
 
 let directory: string;
@@ -82,6 +82,10 @@ describe("npy", () => {
     );
   });
 });
+
+function formatNpy(array: NpyArray): Uint8Array {
+  return Buffer.concat([npyHeader(array), array.data]);
+}
 
 describe("npz", () => {
   const arrays = new Map([

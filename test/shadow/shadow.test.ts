@@ -4,55 +4,79 @@ import { systemClock } from "../../src/core/clock.ts";
 import { HostLostError } from "../../src/core/engine.ts";
 import { silentLog } from "../../src/core/log.ts";
 import type { Engine } from "../../src/models/engine.ts";
-import type { Model } from "../../src/models/model.ts";
+import { Model } from "../../src/models/model.ts";
+import { createRandom } from "../../src/compare/statistics/random.ts";
 import { FairQueue } from "../../src/shadow/fair-queue.ts";
-import { createShadow } from "../../src/shadow/shadow.ts";
+import { createShadow, type ShadowResult } from "../../src/shadow/shadow.ts";
 
 const runs = { outputs: [], engineSeconds: 0, queueSeconds: 0 };
 
-function engineOf(
-  id: string,
-  infer: () => Promise<unknown> = () => Promise.resolve(runs),
-): Engine & {
-  started: number;
-} {
+type Counted = Engine & { started: number; infers: () => Promise<unknown> };
+
+function engineOf(id: string, infers: () => Promise<unknown> = () => Promise.resolve(runs)): Counted {
+  const runner = { infer: () => engine.infers() };
   const engine = {
     id,
     started: 0,
+    infers,
     quarantined: false,
     manifest: { model: "m" },
     shadow: () => {
       engine.started++;
-      return Promise.resolve({ infer });
+      return Promise.resolve(runner);
     },
     shadowLoaded: true,
   };
-  return engine as unknown as Engine & { started: number };
+  return engine as unknown as Counted;
 }
 
-function modelOf(active: Engine, candidates: Engine[], state = "ready"): Model {
+type Stub = Model & { config: { shadow: { sampleRate: number } } };
+
+function modelOf(active: Engine, candidates: Engine[], state = "ready"): Stub {
   const config = { shadow: { sampleRate: 1, maxQueue: 4, maxUtilization: 1 } };
-  return { name: "m", state, active, candidates, config } as unknown as Model;
+  const model = new Model({
+    name: "m",
+    directory: "",
+    config: config as never,
+    engines: new Map(),
+    broken: new Map(),
+  });
+  const stub = Object.assign(model, { state });
+  model.activate(active);
+  Object.defineProperties(stub, {
+    candidates: { value: candidates },
+    reference: { value: undefined, writable: true },
+  });
+  return stub;
 }
 
-function open() {
+interface Scene {
+  /** Whether each wait of the gate ends in time; default all do. */
+  readonly gate?: () => Promise<boolean>;
+  readonly random?: () => number;
+  readonly onResult?: (result: ShadowResult) => void;
+}
+
+function open({ gate = () => Promise.resolve(true), random = () => 0, onResult }: Scene = {}) {
   const results: string[][] = [];
   const dropped: string[] = [];
   const prepared: string[] = [];
+  const time = { seconds: 0 };
   const shadow = createShadow({
-    gate: { wait: () => Promise.resolve(true), close: () => {} },
+    gate: { wait: gate, close: () => {} },
     load: new LiveLoadCounter(),
     onResult: (result) => {
       results.push(result.runs.map(({ engine }) => engine.id));
+      onResult?.(result);
     },
-    onPrepared: (_model, { id }) => Promise.resolve(void prepared.push(id)),
+    onStarted: (_model, { id }) => Promise.resolve(void prepared.push(id)),
     onDropped: (_model, reason) => dropped.push(reason),
-    random: () => 0,
-    clock: systemClock,
+    random,
+    clock: { ...systemClock, seconds: () => time.seconds },
     log: silentLog,
   });
   type Offered = Parameters<typeof shadow.offer>[0];
-  const offer = (model: Model) =>
+  const offer = (model: Model, change: Partial<Offered> = {}) =>
     shadow.offer({
       id: "r",
       model,
@@ -60,9 +84,24 @@ function open() {
       inputs: [],
       outputs: [],
       pinned: false,
+      ...change,
     } as unknown as Offered);
-  return { shadow, offer, results, dropped, prepared };
+  return { shadow, offer, results, dropped, prepared, time };
 }
+
+/** A gate that lets through when it is told to. */
+function heldGate() {
+  const waiting: ((through: boolean) => void)[] = [];
+  return {
+    waiting,
+    gate: () => new Promise<boolean>((resolve) => waiting.push(resolve)),
+    release: () => {
+      for (const resolve of waiting.splice(0)) resolve(true);
+    },
+  };
+}
+
+const abc = () => modelOf(engineOf("a"), [engineOf("b"), engineOf("c")]);
 
 describe("shadow", () => {
   test("an engine whose hosts are away does not take the others' turn", async () => {
@@ -84,6 +123,47 @@ describe("shadow", () => {
     await shadow.close();
   });
 
+  test.each(["unloaded", "idle"])("a model that is %s in mid-run has no engine started again", async (to) => {
+    const model = modelOf(engineOf("a"), [engineOf("b"), engineOf("c")]);
+    const engines = [model.active as Counted, ...(model.candidates as Counted[])];
+    for (const engine of engines)
+      engine.infers = () => {
+        Object.assign(model, { state: to });
+        return Promise.resolve(runs);
+      };
+    const { shadow, offer, results, dropped } = open();
+    offer(model);
+    await expect.poll(() => dropped).toEqual(["stale"]);
+    expect(engines.reduce((sum, { started }) => sum + started, 0)).toBe(1);
+    expect(results).toEqual([]);
+    await shadow.close();
+  });
+
+  test("without a candidate that may run there is no control run either", async () => {
+    const model = modelOf(engineOf("a"), [engineOf("b"), engineOf("c")]);
+    const { shadow, offer, results, dropped } = open();
+    offer(model);
+    await expect.poll(() => results.length).toBe(1);
+    for (const engine of model.candidates) Object.assign(engine, { quarantined: true });
+    const { started } = model.active as Counted;
+    offer(model);
+    shadow.prepare(model);
+    expect(shadow.length).toBe(0);
+    await shadow.close();
+    expect((model.active as Counted).started).toBe(started);
+    expect(dropped).toEqual([]);
+  });
+
+  test("a shadow instance that is first loaded for a run is checked before it, and only once", async () => {
+    const model = modelOf(engineOf("a"), [engineOf("b")]);
+    const { shadow, offer, results, prepared } = open();
+    offer(model);
+    offer(model);
+    await expect.poll(() => results.length).toBe(2);
+    expect(prepared.toSorted((x, y) => x.localeCompare(y))).toEqual(["a", "b"]);
+    await shadow.close();
+  });
+
   test("preparing ends when the model is unloaded under it, and leaves quarantined engines alone", async () => {
     const model = modelOf(engineOf("active"), [engineOf("bad"), engineOf("b"), engineOf("c")]);
     Object.assign(model.candidates[0] as object, { quarantined: true });
@@ -101,10 +181,181 @@ describe("shadow", () => {
   });
 });
 
-test("a fair queue: keys in turn, a full one refused, the others not touched", () => {
-  const queue = new FairQueue<string>();
-  expect(["a1", "a2", "a3"].map((item) => queue.push("a", item, 2))).toEqual([true, true, false]);
-  expect(queue.push("b", "b1", 2)).toBe(true);
-  expect(queue.length).toBe(3);
-  expect([queue.shift(), queue.shift(), queue.shift(), queue.shift()]).toEqual(["a1", "b1", "a2", undefined]);
+describe("what is counted", () => {
+  test.each([
+    ["nothing could run", ["lost", "lost", "lost"], [], ["engines_away"]],
+    ["the control is away", ["lost", "lost", "ran"], [["c"]], ["engines_away"]],
+    ["the control is away, and another fails", ["lost", "lost", "failed"], [["c"]], ["engines_away"]],
+    ["the reference is away", ["ran", "lost", "ran"], [["a", "c"]], ["no_reference"]],
+    ["the reference fails", ["ran", "failed", "ran"], [["a", "b", "c"]], ["no_reference"]],
+    ["another is away", ["ran", "ran", "lost"], [["a", "b"]], []],
+    ["another fails", ["ran", "ran", "failed"], [["a", "b", "c"]], []],
+  ] as const)("%s", async (_, outcomes, expected, counted) => {
+    const infer = {
+      ran: () => Promise.resolve(runs),
+      lost: () => Promise.reject(new HostLostError("unavailable", "restarting")),
+      failed: () => Promise.reject(new Error("refused")),
+    };
+    const [first, second, third] = outcomes;
+    const b = engineOf("b", infer[second]);
+    const model = modelOf(engineOf("a", infer[first]), [b, engineOf("c", infer[third])]);
+    Object.assign(model, { reference: b });
+    const { shadow, offer, results, dropped } = open();
+    const last = engineOf("z");
+    offer(model);
+    // Taken after it, so that the first has ended when this one has.
+    offer(modelOf(last, [engineOf("y")]));
+    await expect.poll(() => results.at(-1)?.includes("z")).toBe(true);
+    expect(results.slice(0, -1).map((ids) => ids.toSorted((x, y) => x.localeCompare(y)))).toEqual(expected);
+    expect(dropped).toEqual(counted);
+    await shadow.close();
+  });
+
+  test("an input whose comparison is lost, and the next one is run", async () => {
+    let failing = true;
+    const { shadow, offer, results, dropped } = open({
+      onResult: () => {
+        if (failing) throw new Error("the comparing thread ended");
+      },
+    });
+    offer(abc());
+    await expect.poll(() => dropped).toEqual(["failed"]);
+    failing = false;
+    offer(abc());
+    await expect.poll(() => results.length).toBe(2);
+    expect(dropped).toEqual(["failed"]);
+    await shadow.close();
+  });
+
+  test("an input that no idle moment came for; what ran before is handed on", async () => {
+    let waits = 0;
+    const { shadow, offer, results, dropped } = open({ gate: () => Promise.resolve(++waits < 3) });
+    offer(abc());
+    await expect.poll(() => results.length).toBe(1);
+    expect(results[0]).toHaveLength(2);
+    expect(dropped).toEqual(["busy"]);
+    await shadow.close();
+  });
+
+  test("an input that was not chosen; a pinned one, or one without sampling, was never offered", async () => {
+    const { shadow, offer, dropped } = open({ random: () => 0.5 });
+    const half = modelOf(engineOf("a"), [engineOf("b")]);
+    half.config.shadow.sampleRate = 0.5;
+    offer(half);
+    expect(dropped).toEqual(["sampled_out"]);
+    offer(half, { pinned: true });
+    half.config.shadow.sampleRate = 0;
+    offer(half);
+    expect(dropped).toEqual(["sampled_out"]);
+    expect(shadow.length).toBe(0);
+    await shadow.close();
+  });
+});
+
+test("every order of the engines comes up as often as any other", async () => {
+  const random = createRandom(5);
+  const { shadow, offer, results } = open({ random: () => random.next() });
+  const orders = new Map<string, number>();
+  for (let i = 0; i < 600; i += 1) {
+    offer(abc());
+    await expect.poll(() => results.length, { interval: 1 }).toBe(i + 1);
+    const order = results[i]?.join("") ?? "";
+    orders.set(order, (orders.get(order) ?? 0) + 1);
+  }
+  expect(orders.size).toBe(6);
+  // 100 expected, a standard deviation of 9.
+  for (const [order, count] of orders) expect(Math.abs(count - 100), order).toBeLessThan(40);
+  await shadow.close();
+});
+
+test("a candidate that is removed while its turn is waited for takes the model's place with it", async () => {
+  const { gate, waiting, release } = heldGate();
+  const { shadow, offer, results, dropped } = open({ gate });
+  const before = abc();
+  offer(before);
+  offer(before);
+  await expect.poll(() => waiting.length).toBe(1);
+  // A reload without c: the model is another one.
+  Object.assign(before, { state: "unloaded" });
+  offer(modelOf(engineOf("a"), [engineOf("b")]));
+  await expect.poll(() => (release(), results.length)).toBe(1);
+  expect(results[0]?.toSorted((x, y) => x.localeCompare(y))).toEqual(["a", "b"]);
+  expect(dropped).toEqual(["stale", "stale"]);
+  await shadow.close();
+});
+
+describe("what waits", () => {
+  test("is bounded by number: what does not fit is counted", async () => {
+    const { gate, waiting, release } = heldGate();
+    const { shadow, offer, results, dropped } = open({ gate });
+    const model = abc();
+    offer(model);
+    await expect.poll(() => waiting.length).toBe(1);
+    for (let i = 0; i < 6; i += 1) offer(model);
+    expect(shadow.length).toBe(4);
+    expect(dropped).toEqual(["queue_full", "queue_full"]);
+    await expect.poll(() => (release(), results.length)).toBe(5);
+    await shadow.close();
+  });
+
+  test("is bounded by its memory too", async () => {
+    const { gate, waiting } = heldGate();
+    const { shadow, offer, dropped } = open({ gate });
+    const model = abc();
+    offer(model);
+    await expect.poll(() => waiting.length).toBe(1);
+    // 100 MB each, without touching the memory.
+    const inputs = [{ name: "x", datatype: "UINT8", shape: [1], data: { byteLength: 100_000_000 } }] as never;
+    for (let i = 0; i < 3; i += 1) offer(model, { inputs });
+    expect(shadow.length).toBe(2);
+    expect(dropped).toEqual(["queue_full"]);
+    const closing = shadow.close();
+    for (const resolve of waiting.splice(0)) resolve(false);
+    await closing;
+  });
+
+  test("gives its place to what comes, once it is too old to be run", async () => {
+    const { gate, waiting } = heldGate();
+    const { shadow, offer, dropped, time } = open({ gate });
+    const model = abc();
+    offer(model);
+    await expect.poll(() => waiting.length).toBe(1);
+    for (let i = 0; i < 4; i += 1) offer(model);
+    time.seconds += 6;
+    offer(model);
+    expect(dropped).toEqual(["stale", "stale", "stale", "stale"]);
+    expect(shadow.length).toBe(1);
+    const closing = shadow.close();
+    for (const resolve of waiting.splice(0)) resolve(false);
+    await closing;
+  });
+});
+
+describe("a fair queue", () => {
+  test("keys in turn, a full one refused, the others not touched", () => {
+    const queue = new FairQueue<string>({ mostBytes: 100 });
+    const push = (key: string, item: string) => queue.push(key, item, { most: 2, bytes: 1 });
+    expect(["a1", "a2", "a3"].map((item) => push("a", item))).toEqual([true, true, false]);
+    expect(push("b", "b1")).toBe(true);
+    expect(queue.length).toBe(3);
+    expect([queue.shift(), queue.shift(), queue.shift(), queue.shift()]).toEqual([
+      "a1",
+      "b1",
+      "a2",
+      undefined,
+    ]);
+  });
+
+  test("what leaves it, by any way, frees its bytes", () => {
+    const queue = new FairQueue<number>({ mostBytes: 10 });
+    const fill = () => [1, 2, 3].map((item) => queue.push("a", item, { most: 9, bytes: 5 }));
+    expect(fill()).toEqual([true, true, false]);
+    expect([queue.shift(), queue.shift()]).toEqual([1, 2]);
+    expect(fill()).toEqual([true, true, false]);
+    expect(queue.shed((item) => item < 3)).toEqual([1, 2]);
+    expect(queue.length).toBe(0);
+    expect(fill()).toEqual([true, true, false]);
+    queue.clear();
+    expect(fill()).toEqual([true, true, false]);
+  });
 });

@@ -1,6 +1,8 @@
 import { blockMedians, type LotteryEngine } from "../../building/lottery.ts";
 import { lotteryGroups } from "../../building/lottery-groups.ts";
+import { quantileRatioBootstrap } from "../../compare/statistics/block-bootstrap.ts";
 import { buildShare } from "../../compare/statistics/build-share.ts";
+import { createRandom } from "../../compare/statistics/random.ts";
 import type { TensorSpec } from "../../core/tensor.ts";
 import type { ModelConfig } from "../../models/manifest.ts";
 import { concludeReport, toReportVerdict, worst } from "../report/conclude.ts";
@@ -86,7 +88,7 @@ export async function offlineReport(options: OfflineReportOptions): Promise<Repo
 async function loadedEngine(
   record: EngineRecord,
   reference: EngineRecord,
-  { model, judged, measurement, replay }: OfflineReportOptions,
+  { model, judged, measurement, seed, replay }: OfflineReportOptions,
 ): Promise<ReportEngine> {
   const { engine, info, evidence, seconds, failures, residentBytes, selfChecks, pool } = record;
   const isReference = record === reference;
@@ -103,7 +105,8 @@ async function loadedEngine(
   verdicts.push(selfIdentity(selfChecks));
   if (gaveUp !== null) verdicts.push(loads(gaveUp));
   const base = isReference ? null : median(reference.seconds);
-  const timing = timingOfSeries(seconds, base);
+  const deadlineSeconds = deadlineMs === undefined ? undefined : deadlineMs / 1000;
+  const timing = timingOfSeries(seconds, base, deadlineSeconds);
   const labelled = labelledFigures(
     measurement.inputs.inputs,
     record.classes,
@@ -119,13 +122,10 @@ async function loadedEngine(
     failures,
     residentBytes: residentBytes === 0 ? null : residentBytes,
     ...timing,
+    latency: { ...timing.latency, ...(isReference ? {} : speedupInterval(seconds, reference.seconds, seed)) },
     accuracy: { clean: accuracyOn(labelled, "clean"), corrupted: accuracyOn(labelled, "corrupted") },
     labelled,
-    realTime: realTimeFigures(
-      seconds,
-      deadlineMs === undefined ? undefined : deadlineMs / 1000,
-      timing.latency.p99UpperBoundSeconds,
-    ),
+    realTime: realTimeFigures(seconds, deadlineSeconds, timing.latency.p99UpperBoundSeconds),
     selfChecks,
     replay: replay(engine),
   };
@@ -240,6 +240,23 @@ function changedVerdicts(rows: readonly ReportEngine[]): string[] {
     );
     return found.has("pass") && found.has("fail");
   });
+}
+
+/** Fewer blocks than some tens of times tell too little; more resamples than this move the third digit. */
+const leastForInterval = 100;
+const resamples = 400;
+
+function speedupInterval(
+  seconds: readonly number[],
+  reference: readonly number[],
+  seed: number,
+): Pick<ReportEngine["latency"], "speedupLowerRatio" | "speedupUpperRatio"> {
+  if (Math.min(seconds.length, reference.length) < leastForInterval)
+    return { speedupLowerRatio: null, speedupUpperRatio: null };
+  const random = createRandom(seed);
+  const series = { candidate: reference, control: seconds };
+  const { lower, upper } = quantileRatioBootstrap({ ...series, p: 0.5, random, resamples });
+  return { speedupLowerRatio: finite(lower), speedupUpperRatio: finite(upper) };
 }
 
 function median(series: readonly number[]): number | null {

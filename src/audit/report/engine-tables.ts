@@ -38,7 +38,7 @@ export function gainTables({ engines, pairs, model }: Report): TableBlock[] {
         seconds(latency.p999Seconds),
         seconds(latency.maxSeconds),
         latency.requestsPerSecond === null ? "-" : plain(Math.round(latency.requestsPerSecond)),
-        times(latency.speedupRatio),
+        speedup(latency),
         flips(id),
         percent(accuracy.clean),
         percent(accuracy.corrupted),
@@ -78,6 +78,16 @@ export function gainTables({ engines, pairs, model }: Report): TableBlock[] {
       ["engine", "failed requests", "reason"],
     ),
   ];
+}
+
+/** The factor, and between what it lies with 95 % confidence. */
+function speedup({
+  speedupRatio,
+  speedupLowerRatio: lower,
+  speedupUpperRatio: upper,
+}: ReportEngine["latency"]): string {
+  if (lower === null || upper === null) return times(speedupRatio);
+  return `${times(speedupRatio)} (${times(lower)} to ${times(upper)})`;
 }
 
 export function realTimeTables({ engines }: Report): TableBlock[] {
@@ -124,6 +134,7 @@ export function buildTables({ engines, builds }: Report): TableBlock[] {
       seconds(jitter.ipdvP99Seconds),
       seconds(jitter.iqrSeconds),
       seconds(jitter.peakToPeakSeconds),
+      seconds(jitter.completionP99Seconds),
       engine.realTime === null ? "-" : percent(engine.realTime.missRatio),
       code(engine.fingerprint.slice(0, 10)),
       engine.buildSeconds.toFixed(1),
@@ -151,6 +162,7 @@ export function buildTables({ engines, builds }: Report): TableBlock[] {
       "IPDV p99",
       "IQR",
       "peak to peak",
+      "completion p99",
       "missed",
       "fingerprint",
       "built in s",

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { jitter } from "../../compare/statistics/jitter.ts";
+import { completionJitter, jitter } from "../../compare/statistics/jitter.ts";
 import { LogHistogram, secondsRange } from "../../compare/statistics/log-histogram.ts";
 import { percentile, quantileUpperBound } from "../../compare/statistics/order-statistic.ts";
 import { finite } from "./figures.ts";
@@ -8,8 +8,15 @@ import type { ReportEngine } from "./schema.ts";
 type Latency = ReportEngine["latency"];
 export type Timing = Pick<ReportEngine, "latency" | "jitter" | "distribution" | "seriesSeconds">;
 
-/** Times in the order measured; percentiles by trtexec's rule, each only where a sample lies beyond it. */
-export function timingOfSeries(series: readonly number[], referenceP50Seconds: number | null): Timing {
+/**
+ * Times in the order measured; percentiles by trtexec's rule, each only where a sample lies beyond it. With a period (the
+ * model's deadline) also how evenly answers would come, were a request sent each period and answered in turn.
+ */
+export function timingOfSeries(
+  series: readonly number[],
+  referenceP50Seconds: number | null,
+  periodSeconds?: number,
+): Timing {
   if (series.length === 0) return noTiming;
   const sorted = Float64Array.from(series).sort();
   const n = sorted.length;
@@ -34,12 +41,18 @@ export function timingOfSeries(series: readonly number[], referenceP50Seconds: n
       variationRatio: finite(n < 2 ? null : deviation / mean),
       requestsPerSecond: finite(1 / mean),
       speedupRatio: speedup(referenceP50Seconds, p50Seconds),
+      speedupLowerRatio: null,
+      speedupUpperRatio: null,
     },
     jitter: {
       pdvP99Seconds: n < 100 ? null : pdvP99Seconds,
       ipdvP99Seconds: n < 101 ? null : ipdvP99Seconds,
       iqrSeconds: n < 4 ? null : iqrSeconds,
       peakToPeakSeconds: n < 2 ? null : peakToPeakSeconds,
+      completionP99Seconds:
+        periodSeconds === undefined || n < 101
+          ? null
+          : completionJitter(completions(series, periodSeconds), periodSeconds).p99Seconds,
     },
     distribution: distributionOf(histogram),
     seriesSeconds: [...series],
@@ -73,6 +86,7 @@ export function timingOfHistogram(
       ipdvP99Seconds: steps !== undefined && steps.count >= 100 ? steps.quantile(0.99) : null,
       iqrSeconds: n < 4 ? null : quartiles,
       peakToPeakSeconds: n < 2 ? null : histogram.maximum - histogram.minimum,
+      completionP99Seconds: null,
     },
     distribution: distributionOf(histogram),
     seriesSeconds: null,
@@ -93,11 +107,25 @@ export const noTiming: Timing = {
     variationRatio: null,
     requestsPerSecond: null,
     speedupRatio: null,
+    speedupLowerRatio: null,
+    speedupUpperRatio: null,
   },
-  jitter: { pdvP99Seconds: null, ipdvP99Seconds: null, iqrSeconds: null, peakToPeakSeconds: null },
+  jitter: {
+    pdvP99Seconds: null,
+    ipdvP99Seconds: null,
+    iqrSeconds: null,
+    peakToPeakSeconds: null,
+    completionP99Seconds: null,
+  },
   distribution: null,
   seriesSeconds: null,
 };
+
+/** When each answer comes, if request i is sent at i x period and waits for the one before it. */
+function completions(series: readonly number[], periodSeconds: number): number[] {
+  let free = 0;
+  return series.map((seconds, i) => (free = Math.max(free, i * periodSeconds) + seconds));
+}
 
 export function speedup(referenceSeconds: number | null, seconds: number | null): number | null {
   return referenceSeconds === null || seconds === null ? null : finite(referenceSeconds / seconds);

@@ -167,7 +167,7 @@ async function liveEngine(
 
 /** Of answers to clients, from receipt to reply; runs of misses are not kept. */
 function liveRealTime({ counts, live }: Evidence, deadlineMs: number | undefined): ReportEngine["realTime"] {
-  const requests = live.steady.count + live.afterIdle.count;
+  const requests = live.steady.count + live.afterIdle.count + counts.unanswered;
   if (deadlineMs === undefined || requests === 0) return null;
   const upper = clopperPearsonUpper(counts.missed, requests, 0.95);
   return {

@@ -134,14 +134,18 @@ const engineSchema = z.strictObject({
     /** Standard deviation over mean. */
     variationRatio: figure,
     requestsPerSecond: figure,
-    /** The reference's p50 over this one's. */
+    /** The reference's p50 over this one's, with a 95 % interval from a block bootstrap where times are in order. */
     speedupRatio: figure,
+    speedupLowerRatio: figure,
+    speedupUpperRatio: figure,
   }),
   jitter: z.strictObject({
     pdvP99Seconds: figure,
     ipdvP99Seconds: figure,
     iqrSeconds: figure,
     peakToPeakSeconds: figure,
+    /** p99 of |c_i - c_(i-1) - T|, c_i the answers to requests sent each T, the deadline; null without one. */
+    completionP99Seconds: figure,
   }),
   accuracy: z.strictObject({ clean: figure, corrupted: figure }),
   labelled: z.array(

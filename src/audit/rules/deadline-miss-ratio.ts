@@ -14,11 +14,12 @@ export const deadlineMissRatio: Rule = {
   statistical: true,
   threshold: 0.01,
   applies: ({ hasDeadline }) => hasDeadline,
+  readsPairs: (role) => role === "candidate",
   judge(evidence, { threshold, alpha, role }) {
     const rule = { rule: "deadlineMissRatio", threshold, alpha, unit: "blocks" } as const;
     if (role !== "candidate")
       return conclude(rateFindings(evidence.rates.liveMiss, threshold, alpha), { ...rule, source: "live" });
-    const [whole, recent] = rateFindings(evidence.rates.addedMiss, threshold, alpha);
+    const [whole, recent] = rateFindings(evidence.pairs.addedMiss, threshold, alpha);
     const held = isLaterThanControl(evidence, alpha)
       ? ([whole, recent] as const)
       : ([excused(whole), excused(recent)] as const);
@@ -26,7 +27,7 @@ export const deadlineMissRatio: Rule = {
   },
 };
 
-function isLaterThanControl({ discordant }: Evidence, alpha: number): boolean {
+function isLaterThanControl({ pairs: { discordant } }: Evidence, alpha: number): boolean {
   return lnPairedEProcess(discordant.candidateLate, discordant.controlLate) >= -Math.log(alpha);
 }
 

@@ -9,6 +9,7 @@ export const deviceHealth: Rule = {
   statistical: false,
   threshold: 0.2,
   applies: () => true,
+  readsPairs: () => false,
   judge({ device }, { threshold }) {
     const { state, throttledShare, samples } = device;
     const share = `${Math.round(throttledShare * 100)} % of the latest samples were throttled`;

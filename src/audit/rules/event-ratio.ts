@@ -17,6 +17,7 @@ function eventRatio(name: "flipRatio" | "divergence" | "errorRatio", rate: RateN
     // 1 in 1,000, unless the policy says otherwise.
     threshold: 0.001,
     applies: ({ isReference }) => rate === "error" || !isReference,
+    readsPairs: () => false,
     judge: (evidence, { threshold, alpha }) =>
       conclude(rateFindings(evidence.rates[rate], threshold, alpha), {
         rule: name,

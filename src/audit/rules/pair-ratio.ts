@@ -39,6 +39,7 @@ function pairRule(
     statistical: true,
     threshold: defaultThreshold,
     applies: ({ role }) => role !== "active",
+    readsPairs: () => true,
     judge: (evidence, { threshold, alpha }) =>
       conclude(pairFindings(evidence, alpha, measure), {
         rule: name,

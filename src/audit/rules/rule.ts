@@ -28,6 +28,8 @@ export interface Rule {
   /** Largest value that passes, where the policy names none. */
   readonly threshold: number;
   applies(options: JudgeOptions): boolean;
+  /** It looks at pairs with the control, which begin anew more often than the rest. */
+  readsPairs(role: JudgeOptions["role"]): boolean;
   judge(evidence: Evidence, options: RuleOptions): Verdict;
 }
 

@@ -53,22 +53,3 @@ export function minimalWithin(over: number, rule: TailRule): number {
   }
   return low;
 }
-
-/**
- * LoadGen's estimate of a percentile when no limit is given (SingleStream, MultiStream): the t-th largest sample for
- * the largest t that n supports; a conservative upper estimate. Undefined below n = minimalWithin(1) + 1 (662 at p99).
- * `sorted` ascending.
- */
-export function conservativePercentile(sorted: ArrayLike<number>, rule: TailRule): number | undefined {
-  const n = sorted.length;
-  const supported = (over: number) => minimalWithin(over, rule) + over <= n;
-  if (!supported(1)) return undefined;
-  let low = 1;
-  let high = n;
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (supported(middle)) low = middle;
-    else high = middle - 1;
-  }
-  return sorted[n - low];
-}

@@ -1,0 +1,55 @@
+import { expect, test } from "vitest";
+import { systemClock } from "../../src/core/clock.ts";
+import { Engine, type EnginePool } from "../../src/models/engine.ts";
+
+const info = {
+  runtime: { name: "x", version: "1" },
+  device: { kind: "cpu", name: "x" },
+  inputs: [{ name: "x", datatype: "FP32" as const, shape: [1] }],
+  outputs: [],
+};
+
+function open() {
+  const pools = { started: 0, closed: 0 };
+  const result = { outputs: [], engineSeconds: 0, deviceSeconds: 0, queueSeconds: 0, hostSeconds: 0 };
+  const pool: EnginePool = {
+    start: async () => {
+      pools.started += 1;
+      return info;
+    },
+    close: async () => void (pools.closed += 1),
+    infer: async () => ({ ...result, instance: 0 }),
+    residentBytes: () => 0,
+    healthy: 1,
+    pending: 0,
+    processes: [],
+    failure: undefined,
+  };
+  const engine = new Engine({
+    folder: { id: "e", directory: "/nowhere", manifest: { model: "m" } } as never,
+    openPool: () => pool,
+    admit: async () => {},
+    onChange: () => {},
+    onColdStart: () => {},
+    clock: systemClock,
+  });
+  return { engine, pools };
+}
+
+test("an engine that was only unloaded gets its shadow again", async () => {
+  const { engine, pools } = open();
+  await engine.shadow();
+  await engine.unload();
+  await engine.shadow();
+  expect(pools).toEqual({ started: 2, closed: 1 });
+});
+
+test("a retired engine starts no shadow any more, and closes one that is being started", async () => {
+  const { engine, pools } = open();
+  const starting = engine.shadow();
+  await engine.retire();
+  await starting.catch(() => undefined);
+  await expect(engine.shadow()).rejects.toMatchObject({ code: "conflict" });
+  expect(engine.shadowLoaded).toBe(false);
+  expect(pools.closed).toBeGreaterThanOrEqual(pools.started);
+});
