@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
+import type { Turns } from "../core/turns.ts";
 import { Engine, type EnginePool, type PoolRole } from "./engine.ts";
 import type { EngineManifest, ModelConfig } from "./manifest.ts";
 import { createMemoryBudget } from "./memory-budget.ts";
@@ -29,6 +30,8 @@ export interface ModelsOptions {
   /** Puts what the store knows of a model's engines (quarantines) in force; names the one that a switch made active. */
   readonly recall: (model: Model) => Promise<string | undefined>;
   readonly memoryBudgetBytes: number;
+  /** Loads and switches of one model take turns, or a load would put back what a switch has just changed. */
+  readonly turns: Turns;
   readonly onEvent: (event: ModelEvent) => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -59,11 +62,10 @@ export interface Models {
 }
 
 export function createModels(options: ModelsOptions): Models {
-  const { repository, openPool, recall, onEvent, clock, log } = options;
+  const { repository, openPool, recall, turns, onEvent, clock, log } = options;
   const models = new Map<string, Model>();
   /** Models that could not even be read, with the reason. */
   const failures = new Map<string, string>();
-  const turns = new Map<string, Promise<void>>();
   let started = false;
   let closed = false;
 
@@ -224,15 +226,6 @@ export function createModels(options: ModelsOptions): Models {
     await Promise.all([...(model?.engines.values() ?? [])].map((engine) => engine.unload()));
   }
 
-  /** One operation on a model at a time; others are not held up. */
-  function inTurn(name: string, work: () => Promise<void>): Promise<void> {
-    const mine = (turns.get(name) ?? Promise.resolve()).then(work);
-    const settled = mine.catch(() => undefined);
-    turns.set(name, settled);
-    void settled.then(() => turns.get(name) === settled && turns.delete(name));
-    return mine;
-  }
-
   async function prepare(name: string): Promise<void> {
     const folder = await repository.read(name);
     if (folder.config?.load !== "onDemand") return loadModel(name);
@@ -244,22 +237,28 @@ export function createModels(options: ModelsOptions): Models {
     setState(model, "idle", "loads on demand");
   }
 
+  /** Nobody has used the model for as long as its folder says. */
+  function unused(model: Model): boolean {
+    const limit = model.config.idleUnloadSeconds;
+    if (limit === 0 || !model.active || models.get(model.name) !== model) return false;
+    const engines = [...model.engines.values()];
+    // An idle model holds engines too, when one was pinned, or made active and not asked yet.
+    const holds = model.state === "idle" && engines.some((engine) => engine.resident);
+    if (model.state !== "ready" && !holds) return false;
+    const lastUsed = Math.max(...engines.map((engine) => engine.lastUsedSeconds));
+    return !engines.some((engine) => engine.busy) && clock.seconds() - lastUsed >= limit;
+  }
+
   function unloadIdle(): void {
-    for (const model of models.values()) {
-      const limit = model.config.idleUnloadSeconds;
-      if (limit === 0 || !model.active) continue;
-      // An idle model holds engines too, when one was pinned, or made active and not asked yet.
-      const holds = model.state === "idle" && [...model.engines.values()].some((engine) => engine.resident);
-      if (model.state !== "ready" && !holds) continue;
-      const busy = [...model.engines.values()].some((engine) => engine.busy);
-      const lastUsed = Math.max(...[...model.engines.values()].map((engine) => engine.lastUsedSeconds));
-      if (busy || clock.seconds() - lastUsed < limit) continue;
-      void inTurn(model.name, async () => {
-        if (model.state === "ready") setState(model, "idle", `not used for ${limit} s`);
-        else if (model.state !== "idle") return;
-        await unloadEngines(model);
-      });
-    }
+    for (const model of models.values())
+      if (unused(model))
+        void turns.take(model.name, async () => {
+          // A switch may have come first.
+          if (!unused(model)) return;
+          if (model.state === "ready")
+            setState(model, "idle", `not used for ${model.config.idleUnloadSeconds} s`);
+          await unloadEngines(model);
+        });
   }
   const sweep = setInterval(unloadIdle, 500);
   sweep.unref();
@@ -277,10 +276,12 @@ export function createModels(options: ModelsOptions): Models {
       const names = await repository.names();
       await Promise.all(
         names.map((name) =>
-          inTurn(name, () => prepare(name)).catch((error: unknown) => {
-            log.error({ model: name, err: error }, "model cannot be loaded");
-            failures.set(name, (error as Error).message);
-          }),
+          turns
+            .take(name, () => prepare(name))
+            .catch((error: unknown) => {
+              log.error({ model: name, err: error }, "model cannot be loaded");
+              failures.set(name, (error as Error).message);
+            }),
         ),
       );
       started = true;
@@ -313,12 +314,12 @@ export function createModels(options: ModelsOptions): Models {
       return [...names].toSorted().map((name) => indexEntry(name, models.get(name), failures.get(name)));
     },
     load: (name) =>
-      inTurn(name, async () => {
+      turns.take(name, async () => {
         await loadModel(name);
         failures.delete(name);
       }),
     unload: (name) =>
-      inTurn(name, async () => {
+      turns.take(name, async () => {
         const model = models.get(name);
         if (!model)
           throw new GatewayError("notFound", `model "${name}" is not known, so it cannot be unloaded`);
@@ -342,7 +343,9 @@ export function createModels(options: ModelsOptions): Models {
       if (closed) return;
       closed = true;
       clearInterval(sweep);
-      await Promise.all([...models.values()].map((model) => inTurn(model.name, () => unloadEngines(model))));
+      await Promise.all(
+        [...models.values()].map((model) => turns.take(model.name, () => unloadEngines(model))),
+      );
     },
   };
 }

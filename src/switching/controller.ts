@@ -4,6 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { createSlices } from "../core/slices.ts";
+import type { Turns } from "../core/turns.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Models } from "../models/models.ts";
@@ -61,26 +62,27 @@ export function createController(options: {
   readonly keyPrefix: string;
   readonly repository: string;
   readonly evidence: EvidenceSource;
+  /** Decisions on one model are made one after another, and not while it is being loaded or unloaded. */
+  readonly turns: Turns;
   readonly onSwitched: (model: Model, decision: LogEntry) => void;
   readonly onChanged: (model: Model) => void;
   readonly random: () => number;
   readonly clock: Clock;
   readonly log: Log;
 }): Controller {
-  const { models, store, evidence, onChanged, random, clock, log } = options;
+  const { models, store, evidence, turns, onChanged, random, clock, log } = options;
   const tracks = createTracks({ clock });
   const memory = createMemory({ ...options, tracks });
   const onLifted = (model: Model, engine: Engine) => evidence.restart(model, engine);
   const changes = createChanges({ ...options, tracks, memory, onLifted });
-  const turns = new Map<string, Promise<unknown>>();
+  const pending = new Set<Promise<unknown>>();
+  /** Models whose next look has been asked for. */
+  const awaited = new Set<string>();
 
-  /** Decisions on one model are made one after another. */
   function inTurn<T>(model: string, work: () => Promise<T>): Promise<T> {
-    const mine = (turns.get(model) ?? Promise.resolve()).then(work);
-    turns.set(
-      model,
-      mine.catch(() => undefined),
-    );
+    const mine = turns.take(model, work);
+    const settled = mine.catch(() => undefined).then(() => void pending.delete(settled));
+    pending.add(settled);
     return mine;
   }
 
@@ -136,14 +138,25 @@ export function createController(options: {
     await changes.note(model, { type: "advice", ...advice });
   }
 
+  const currentOf = (name: string) => models.list().find((model) => model.name === name);
+
+  async function checkInTurn({ name }: Model): Promise<void> {
+    if (awaited.has(name)) return;
+    awaited.add(name);
+    try {
+      await inTurn(name, async () => {
+        const model = currentOf(name);
+        if (model) await checkModel(model);
+      });
+    } catch (error) {
+      log.error({ model: name, err: error }, "a switching decision failed; nothing was changed");
+    } finally {
+      awaited.delete(name);
+    }
+  }
+
   async function check(): Promise<void> {
-    await Promise.all(
-      models.list().map((model) =>
-        inTurn(model.name, () => checkModel(model)).catch((error: unknown) => {
-          log.error({ model: model.name, err: error }, "a switching decision failed; nothing was changed");
-        }),
-      ),
-    );
+    await Promise.all(models.list().map(checkInTurn));
   }
 
   const timer = setInterval(() => void check(), checkMs);
@@ -173,13 +186,17 @@ export function createController(options: {
       changes.endCanary(model);
       tracks.enter(model.name, canary.engine.id, "observing");
     },
-    switch: (name, id, reason, actor) =>
-      inTurn(name, () => {
+    async switch(name, id, reason, actor) {
+      // Nobody waits in line to hear that there is no such engine.
+      models.get(name).engine(id);
+      return inTurn(name, () => {
         const model = models.get(name);
         return changes.moveTo(model, model.engine(id), { type: "switch", trigger: "manual", actor, reason });
-      }),
-    rollback: (name, reason, actor) =>
-      inTurn(name, () => {
+      });
+    },
+    async rollback(name, reason, actor) {
+      models.get(name);
+      return inTurn(name, () => {
         const model = models.get(name);
         const [to] = changes.fallbacks(model);
         if (!to)
@@ -188,9 +205,14 @@ export function createController(options: {
             `model "${name}" has no engine to roll back to: none was active before "${model.active?.id}"; switch to one by name`,
           );
         return changes.moveTo(model, to, { type: "rollback", trigger: "manual", actor, reason });
+      });
+    },
+    quarantine: ({ name }, engine, reason, grounds) =>
+      inTurn(name, async () => {
+        const model = currentOf(name);
+        // An engine that was replaced meanwhile has taken its faults along.
+        if (model?.engines.get(engine.id) === engine) await quarantine(model, engine, reason, grounds);
       }),
-    quarantine: (model, engine, reason, grounds) =>
-      inTurn(model.name, () => quarantine(model, engine, reason, grounds)),
     async note(model, decision) {
       await changes.note(model, decision);
     },
@@ -217,7 +239,7 @@ export function createController(options: {
     check,
     async close() {
       clearInterval(timer);
-      await Promise.all(turns.values());
+      await Promise.all(pending);
     },
   };
   store.onCommand(({ type, model, engine = "", reason, actor }) =>

@@ -89,6 +89,25 @@ describe("switching", () => {
     });
   });
 
+  test("a switch and a load of the repository take turns: what the log says is what serves, whichever came first", async () => {
+    const folder = await newFolder();
+    await writeModel(folder, "m", { a: {}, b: {} }, { shadow: { sampleRate: 0 } });
+    scene = await openScene(folder);
+    const switched = scene.services.switching?.switch("m", "b", "r", "t");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await scene.services.models.load("m");
+    expect(await switched).toMatchObject({ from: "a", to: "b" });
+    expect((await scene.infer("m")).engine).toBe("b");
+    // The load has to start engines anew, and the switch comes while it does.
+    await writeModel(folder, "m", {}, { shadow: { sampleRate: 0 }, watchdogMs: 900 });
+    const loaded = scene.services.models.load("m");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await scene.services.switching?.switch("m", "a", "r", "t");
+    await loaded;
+    expect((await scene.infer("m")).engine).toBe("a");
+    expect(await scene.active("m")).toBe("a");
+  });
+
   test("roll-back without an earlier engine says so", async () => {
     const folder = await newFolder();
     await writeModel(folder, "m", { a: {}, b: {} }, { shadow: { sampleRate: 0 } });
