@@ -43,7 +43,7 @@ export class Model {
   /** The switch itself: one assignment between two requests. Requests in flight end where they began. */
   activate(engine: Engine): void {
     if (engine === this.#active) return;
-    this.standby = this.#active;
+    this.standby = this.#active?.canTakeOver ? this.#active : undefined;
     this.#active = engine;
   }
 

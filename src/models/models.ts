@@ -27,7 +27,7 @@ export interface ModelsOptions {
     engine: EngineFolder & { manifest: EngineManifest },
     role: PoolRole,
   ) => EnginePool;
-  /** Puts what the store knows of a model's engines (quarantines) in force; names the one that a switch made active. */
+  /** Puts what the store knows of a model's engines (those taken out) in force; names the one that a switch made active. */
   readonly recall: (model: Model) => Promise<string | undefined>;
   readonly memoryBudgetBytes: number;
   /** Loads and switches of one model take turns, or a load would put back what a switch has just changed. */
@@ -136,7 +136,7 @@ export function createModels(options: ModelsOptions): Models {
     });
   }
 
-  /** Engines in the order they are tried as active; a quarantined one only before there is nothing at all. */
+  /** Engines in the order they are tried as active; one that was taken out only before there is nothing at all. */
   async function preferences(model: Model, before: Model | undefined): Promise<Engine[]> {
     const stored = await recall(model);
     const wanted = [before?.active?.id, stored, model.config.active, model.reference?.id];
@@ -145,7 +145,7 @@ export function createModels(options: ModelsOptions): Models {
       ...model.engines.values(),
     ];
     return [...new Set(engines.filter((engine) => engine !== undefined))].toSorted(
-      (a, b) => Number(a.quarantined) - Number(b.quarantined),
+      (a, b) => Number(b.canTakeOver) - Number(a.canTakeOver),
     );
   }
 
@@ -330,7 +330,7 @@ export function createModels(options: ModelsOptions): Models {
       if (model.active?.serving) return wakeActive(model);
       // A resident engine answers while the active one comes up; the request names it.
       const resident = [model.standby, ...model.engines.values()].find(
-        (engine) => engine?.serving && !engine.quarantined,
+        (engine) => engine?.serving && engine.canTakeOver,
       );
       const waking = wakeActive(model);
       if (!resident) return waking;

@@ -1,13 +1,11 @@
 import type { DecisionLog } from "../audit/log/decision-log.ts";
 import type { Decision, LogEntry } from "../audit/log/entry.ts";
-import type { Clock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Models } from "../models/models.ts";
 import type { Memory } from "./memory.ts";
-import { without } from "./model-state.ts";
 import type { Tracks } from "./tracks.ts";
 
 /** Who or what asked for a change, and on which grounds. */
@@ -44,10 +42,9 @@ export function createChanges(options: {
   readonly onSwitched: (model: Model, decision: LogEntry) => void;
   readonly onChanged: (model: Model) => void;
   readonly onLifted: (model: Model, engine: Engine) => void;
-  readonly clock: Clock;
   readonly log: Log;
 }): Changes {
-  const { models, tracks, memory, decisions, onSwitched, onChanged, onLifted, clock, log } = options;
+  const { models, tracks, memory, decisions, onSwitched, onChanged, onLifted, log } = options;
 
   async function note(model: Model, decision: Omit<Decision, "model">): Promise<LogEntry> {
     const named = [decision.from, decision.to].filter((id) => id !== null);
@@ -65,37 +62,28 @@ export function createChanges(options: {
     engine: Engine,
     why: Why & Pick<Decision, "type">,
   ): Promise<SwitchResult> {
-    const from = model.active?.id ?? engine.id;
+    const before = model.active ?? engine;
+    const from = before.id;
     await engine.ready();
     if (engine.quarantined) await lift(model, engine, why);
     const to = why.type === "switch" ? "promoted" : "settled";
     const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to } };
     const entry = await note(model, { ...why, from, to: engine.id, states });
+    if (why.type === "rollback") before.rolledBack = true;
+    engine.rolledBack = false;
     model.activate(engine);
     endCanary(model);
-    if (from !== engine.id)
-      tracks.enter(model.name, from, why.type === "rollback" ? "rolledBack" : "observing");
+    if (before !== engine) {
+      tracks.enter(model.name, from, before.rolledBack ? "rolledBack" : "observing");
+      if (before.rolledBack) release(before, "serving");
+    }
     tracks.enter(model.name, engine.id, to);
-    remember(model, engine, entry);
+    memory.record(model, entry);
     onSwitched(model, entry);
     onChanged(model);
     // An idle model has an engine again; should that have been lost just now, its next request wakes it.
     if (model.state === "idle") await models.wake(model).catch(() => undefined);
     return { model: model.name, from, to: engine.id, decision: entry };
-  }
-
-  function remember(model: Model, engine: Engine, entry: LogEntry): void {
-    const nowMs = clock.now().getTime();
-    const { saved } = tracks.model(model.name);
-    const untilMs = nowMs + model.config.policy.cooldownSeconds * 1000;
-    memory.save(model.name, {
-      active: engine.id,
-      standby: model.standby?.id ?? null,
-      decision: entry.seq,
-      switchTimesMs: [...saved.switchTimesMs, nowMs].filter((time) => nowMs - time < 3_600_000).slice(-1000),
-      pausedUntilMs: untilMs,
-      ...(entry.trigger === "manual" ? { heldUntilMs: untilMs } : {}),
-    });
   }
 
   /** The evidence that led to the quarantine is answered by a person: it begins anew, or it would speak again at once. */
@@ -110,8 +98,7 @@ export function createChanges(options: {
     });
     engine.quarantine(undefined);
     tracks.enter(model.name, engine.id, "observing");
-    const quarantined = without(tracks.model(model.name).saved.quarantined, engine.id);
-    memory.save(model.name, { quarantined, decision: entry.seq });
+    memory.record(model, entry);
     onLifted(model, engine);
   }
 
@@ -131,7 +118,7 @@ export function createChanges(options: {
 
   function fallbacks(model: Model): Engine[] {
     const engines = [model.standby, model.reference].filter((engine) => engine !== undefined);
-    return [...new Set(engines)].filter((engine) => engine !== model.active && !engine.quarantined);
+    return [...new Set(engines)].filter((engine) => engine !== model.active && engine.canTakeOver);
   }
 
   /** @returns why nothing could take over, or undefined when something did. */
@@ -166,8 +153,7 @@ export function createChanges(options: {
     if (tracks.model(model.name).canary?.engine === engine) endCanary(model);
     engine.quarantine(reason);
     tracks.enter(model.name, engine.id, "quarantined");
-    const quarantined = { ...tracks.model(model.name).saved.quarantined, [engine.id]: reason };
-    memory.save(model.name, { quarantined, decision: entry.seq });
+    memory.record(model, entry);
     onChanged(model);
     release(engine);
   }

@@ -13,6 +13,7 @@ import { carryOut } from "./carry-out.ts";
 import { createChanges, type Grounds, type SwitchResult } from "./changes.ts";
 import { decide, type CandidateState, type EngineEvidence, type RuleVerdict } from "./decide.ts";
 import { createMemory } from "./memory.ts";
+import { whyTakenOut } from "./model-state.ts";
 import { createTracks } from "./tracks.ts";
 
 /** Where the controller gets its evidence. */
@@ -24,7 +25,7 @@ export interface EvidenceSource {
 }
 
 export interface Controller {
-  /** Puts a model's stored quarantines in force; names the engine that the last switch made active, if any. */
+  /** Puts what is stored on a model's engines in force; names the one that the last switch made active, if any. */
   recall(model: Model): Promise<string | undefined>;
   /** Called when a model is ready: standby and canary are those of its present engines. */
   adopt(model: Model): void;
@@ -164,15 +165,20 @@ export function createController(options: {
 
   const controller: Controller = {
     async recall(model) {
-      await memory.restore(model.name);
-      const { active, quarantined } = tracks.model(model.name).saved;
-      for (const [id, reason] of Object.entries(quarantined)) {
-        const engine = model.engines.get(id);
-        if (!engine) continue;
-        if (!engine.quarantined) engine.quarantine(reason);
-        tracks.engine(model.name, id).state = "quarantined";
+      await memory.restore(model);
+      const { saved, engines: known } = tracks.model(model.name);
+      for (const engine of model.engines.values()) {
+        const quarantined = whyTakenOut(saved.quarantined, engine);
+        if (quarantined !== undefined && !engine.quarantined) engine.quarantine(quarantined);
+        engine.rolledBack = whyTakenOut(saved.rolledBack, engine) !== undefined;
+        const out = engine.quarantined ? "quarantined" : engine.rolledBack ? "rolledBack" : undefined;
+        const state = known.get(engine.id)?.state;
+        if (out) tracks.engine(model.name, engine.id).state = out;
+        // What is under its name now is another artifact.
+        else if (state === "quarantined" || state === "rolledBack")
+          tracks.enter(model.name, engine.id, "observing");
       }
-      return active ?? undefined;
+      return saved.active ?? undefined;
     },
     adopt(model) {
       const track = tracks.model(model.name);
@@ -180,7 +186,7 @@ export function createController(options: {
       if (active && !track.engines.has(active.id)) tracks.enter(model.name, active.id, "settled");
       const { saved, canary } = track;
       const standby = saved.standby === null ? undefined : engines.get(saved.standby);
-      if (standby !== active) model.standby ??= standby;
+      if (standby !== active && standby?.canTakeOver) model.standby ??= standby;
       // A canary that was rebuilt meanwhile has to show itself anew.
       if (!canary || engines.get(canary.engine.id) === canary.engine) return;
       changes.endCanary(model);
@@ -202,7 +208,7 @@ export function createController(options: {
         if (!to)
           throw new GatewayError(
             "conflict",
-            `model "${name}" has no engine to roll back to: none was active before "${model.active?.id}"; switch to one by name`,
+            `model "${name}" has no engine to roll back to: none that may take over was active before "${model.active?.id}"; switch to one by name`,
           );
         return changes.moveTo(model, to, { type: "rollback", trigger: "manual", actor, reason });
       });

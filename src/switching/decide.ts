@@ -50,7 +50,7 @@ export interface DecisionInput {
   readonly pausedUntilSeconds: number;
   /** A person has switched: what they chose is not undone until then. */
   readonly heldUntilSeconds: number;
-  /** When earlier switches were made. */
+  /** When earlier automatic switches were made. */
   readonly switchSeconds: readonly number[];
 }
 

@@ -1,7 +1,14 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { newFolder, openScene, writeModel, type Scene, type ScriptedEngine } from "./_gateway.ts";
+import {
+  newFolder,
+  openScene,
+  writeEngine,
+  writeModel,
+  type Scene,
+  type ScriptedEngine,
+} from "./_gateway.ts";
 
 let scene: Scene | undefined;
 const state = { done: true };
@@ -54,6 +61,10 @@ function drive(at: Scene): void {
   })();
 }
 
+const auditOf = async (at: Scene, id: string) =>
+  (await at.services.audit?.verdicts("m"))?.candidates.find(({ engine }) => engine === id);
+const stateOf = async (at: Scene, id: string) => (await auditOf(at, id))?.state;
+const verdictsOf = async (at: Scene, id: string) => (await auditOf(at, id))?.verdicts ?? [];
 const types = async (at: Scene) => (await at.decisions()).map(({ type }) => type);
 
 describe("policy", () => {
@@ -61,9 +72,7 @@ describe("policy", () => {
     const at = await open(await write({ good, bad }, { policy: { ...policy, cooldownSeconds: 3 } }));
     drive(at);
     await expect.poll(async () => (await at.engine("m", "bad")).state, patience).toBe("quarantined");
-    const alphaOf = async () =>
-      (await at.services.audit?.verdicts("m"))?.candidates.find(({ engine }) => engine === "bad")?.verdicts[0]
-        ?.alpha ?? Number.NaN;
+    const alphaOf = async () => (await verdictsOf(at, "bad"))[0]?.alpha ?? Number.NaN;
     const alpha = await alphaOf();
     await at.services.switching?.switch("m", "bad", "I want it", "test");
     expect((await types(at)).slice(-2)).toEqual(["unquarantine", "switch"]);
@@ -103,6 +112,56 @@ describe("policy", () => {
     expect((await second.engine("m", "abad")).state).toBe("quarantined");
   }, 120_000);
 
+  test("a replaced artifact is another engine: the quarantine was the old one's, here and after a restart", async () => {
+    const folder = await write({ good, bad });
+    const first = await open(folder);
+    drive(first);
+    await expect.poll(async () => (await first.engine("m", "bad")).state, patience).toBe("quarantined");
+    await writeEngine(folder, "m", "bad", { ...good, sleepMicroseconds: 400 });
+    await first.services.models.load("m");
+    expect((await first.engine("m", "bad")).state).not.toBe("quarantined");
+    expect(await stateOf(first, "bad")).toBe("observing");
+    state.done = true;
+    await client;
+    await first.stop();
+    const second = await open(folder);
+    expect((await second.engine("m", "bad")).state).not.toBe("quarantined");
+  }, 120_000);
+
+  test("a manual roll-back lasts: what was rolled back is neither standby nor promoted, here and after a restart", async () => {
+    const rules = [{ rule: "flipRatio", threshold: 0.2 }];
+    const folder = await write(
+      { good, other: good },
+      { task: "classification", policy: { ...policy, rules, watchSeconds: 0.5, canary: { steps: [100] } } },
+    );
+    const first = await open(folder);
+    drive(first);
+    await expect.poll(() => first.active("m"), patience).toBe("other");
+    await first.services.switching?.rollback("m", "clients complain", "person");
+    await expect(first.services.switching?.rollback("m", "again", "person")).rejects.toMatchObject({
+      code: "conflict",
+      message: expect.stringContaining("no engine to roll back to"),
+    });
+    expect((await first.engine("m", "other")).role).toBe("candidate");
+    const lasts = async (at: Scene) => {
+      const have = async () => (await verdictsOf(at, "other"))[0]?.have ?? 0;
+      const before = await have();
+      await expect.poll(have, patience).toBeGreaterThan(before + 100);
+      expect(await at.active("m")).toBe("good");
+      expect(await stateOf(at, "other")).toBe("rolledBack");
+    };
+    await lasts(first);
+    state.done = true;
+    await client;
+    await first.stop();
+    const second = await open(folder);
+    drive(second);
+    await lasts(second);
+    // A person may change their mind.
+    await second.services.switching?.switch("m", "other", "it was something else", "person");
+    expect((await second.services.switching?.rollback("m", "no", "person"))?.to).toBe("good");
+  }, 120_000);
+
   test("advise: nothing is touched, and each thing is said once, whatever else is wrong", async () => {
     const advise = { ...policy, mode: "advise" };
     const at = await open(await write({ good, bad1: bad, bad2: bad, fine: good }, { policy: advise }));
@@ -123,9 +182,7 @@ describe("policy", () => {
     const folder = await write({ good, other: good });
     const first = await open(folder);
     drive(first);
-    const have = async (at: Scene) =>
-      (await at.services.audit?.verdicts("m"))?.candidates.find(({ engine }) => engine === "other")
-        ?.verdicts[0]?.have ?? 0;
+    const have = async (at: Scene) => (await verdictsOf(at, "other"))[0]?.have ?? 0;
     await expect.poll(() => have(first), patience).toBeGreaterThan(20);
     state.done = true;
     await client;
@@ -137,14 +194,14 @@ describe("policy", () => {
   test("a switch while the model is idle makes it ready, and it goes idle again", async () => {
     const settings = { idleUnloadSeconds: 0.5, shadow: { sampleRate: 0 } };
     const at = await open(await write({ good, other: good }, settings));
-    const stateOf = async (id: string) => (await at.engine("m", id)).state;
-    await expect.poll(() => stateOf("good"), patience).toBe("unloaded");
+    const stateOfEngine = async (id: string) => (await at.engine("m", id)).state;
+    await expect.poll(() => stateOfEngine("good"), patience).toBe("unloaded");
     await at.services.switching?.switch("m", "other", "r", "t");
-    expect(await stateOf("other")).toBe("ready");
-    await expect.poll(() => stateOf("other"), patience).toBe("unloaded");
+    expect(await stateOfEngine("other")).toBe("ready");
+    await expect.poll(() => stateOfEngine("other"), patience).toBe("unloaded");
     // An engine that was pinned while the model was idle does not stay either.
     await at.infer("m", { engine: "good" });
-    await expect.poll(() => stateOf("good"), patience).toBe("unloaded");
+    await expect.poll(() => stateOfEngine("good"), patience).toBe("unloaded");
   });
 
   test("an active engine that dies again and again has failed: the log says so, and the standby answers", async () => {
