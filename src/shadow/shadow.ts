@@ -125,8 +125,7 @@ export function createShadow(options: {
 
   /** Whole when every engine that can run has run; a busy moment of the whole device ends the input's turn early. */
   async function runAll(served: ShadowedRequest): Promise<{ runs: ShadowRun[]; whole: boolean }> {
-    const { active, candidates } = served.model;
-    const engines = [active, ...candidates].filter((engine) => engine && !engine.quarantined) as Engine[];
+    const engines = shadowedOf(served.model);
     const runs: ShadowRun[] = [];
     for (const engine of shuffled(engines, random)) {
       if (state.closed) return { runs: [], whole: true };
@@ -177,9 +176,9 @@ export function createShadow(options: {
     prepare(model) {
       if (model.config.shadow.sampleRate === 0 || model.candidates.length === 0) return;
       void (async () => {
-        for (const engine of [model.active, ...model.candidates]) {
+        for (const engine of shadowedOf(model)) {
           if (state.closed || model.state !== "ready") return;
-          if (engine && !engine.quarantined && (await runnerOf(engine))) await onPrepared(model, engine);
+          if (await runnerOf(engine)) await onPrepared(model, engine);
         }
       })();
     },
@@ -194,6 +193,12 @@ export function createShadow(options: {
       await working;
     },
   };
+}
+
+/** All but those in quarantine; the reference even then, since the others are measured by it. */
+function shadowedOf({ active, candidates, reference }: Model): Engine[] {
+  const engines = active ? [active, ...candidates] : candidates;
+  return engines.filter((engine) => !engine.quarantined || engine === reference);
 }
 
 /** Fisher and Yates. Random order per input is what makes the paired test valid without independence. */

@@ -155,7 +155,8 @@ export function createChanges(options: {
     tracks.enter(model.name, engine.id, "quarantined");
     memory.record(model, entry);
     onChanged(model);
-    release(engine);
+    // The reference serves nobody now, but what it says in the shadow goes on being the measure of the others.
+    release(engine, engine === model.reference ? "serving" : undefined);
   }
 
   async function beginCanary(model: Model, engine: Engine, step: number, why: Why): Promise<void> {

@@ -11,7 +11,7 @@ import type { Models } from "../models/models.ts";
 import type { Store } from "../store/store.ts";
 import { carryOut } from "./carry-out.ts";
 import { createChanges, type Grounds, type SwitchResult } from "./changes.ts";
-import { decide, type CandidateState, type EngineEvidence, type RuleVerdict } from "./decide.ts";
+import { decide, takingOut, type CandidateState, type EngineEvidence, type RuleVerdict } from "./decide.ts";
 import { createMemory } from "./memory.ts";
 import { whyTakenOut } from "./model-state.ts";
 import { createTracks } from "./tracks.ts";
@@ -90,13 +90,16 @@ export function createController(options: {
   function evidenceOf(model: Model, engine: Engine): EngineEvidence {
     const track = tracks.engine(model.name, engine.id);
     const verdicts = evidence.verdicts(model, engine);
-    const failed = verdicts.some(({ verdict }) => verdict === "fail");
+    const needed = engine !== model.active && (engine === model.reference || engine === model.standby);
+    const passes = verdicts.every(({ verdict }) => verdict === "pass");
     const open = verdicts.some(({ verdict }) => verdict === "inconclusive");
+    const fails = verdicts.some(({ verdict }) => verdict === "fail");
+    const failed = takingOut({ verdicts, needed }).length > 0;
     track.failures = failed ? track.failures + 1 : 0;
-    track.inconclusives = !failed && open ? track.inconclusives + 1 : 0;
+    track.inconclusives = !fails && open ? track.inconclusives + 1 : 0;
     if (!failed && takesOut.has(track.advised)) track.advised = "";
-    if (track.state === "eligible" && (failed || open)) tracks.enter(model.name, engine.id, "observing");
-    return { ...track, id: engine.id, verdicts };
+    if (track.state === "eligible" && !passes) tracks.enter(model.name, engine.id, "observing");
+    return { ...track, id: engine.id, verdicts, needed };
   }
 
   async function checkModel(model: Model): Promise<void> {

@@ -37,6 +37,11 @@ export interface EngineEvidence {
   readonly canarySamples: number;
   /** What was last advised about it, where decisions are advice only. */
   readonly advised: string;
+  /**
+   * The reference, by which flips are told, or the standby, while another engine is active: what a roll-back goes to
+   * is not taken out for being slower than what it goes back from.
+   */
+  readonly needed: boolean;
 }
 
 export interface DecisionInput {
@@ -109,7 +114,7 @@ function judgeActive({ policy, active, fallback, nowSeconds }: DecisionInput): A
 function judgeCandidates({ policy, candidates, active }: DecisionInput): Action | undefined {
   for (const candidate of candidates) {
     if (candidate.state === "quarantined" || candidate.state === "rolledBack") continue;
-    const failed = failing(candidate);
+    const failed = takingOut(candidate);
     if (failed.length === 0 || candidate.failures <= policy.failureLimit) continue;
     // Advice is said once; it must not stand in the way of what else is to be said.
     if (candidate.advised === "quarantine" || candidate.advised === "rollBack") continue;
@@ -130,6 +135,13 @@ function advanceCanary(input: DecisionInput): Action | undefined {
       type: "hold",
       engine: canary.id,
       reason: `still inconclusive after ${canary.inconclusives} checks (inconclusiveLimit ${policy.inconclusiveLimit})`,
+    };
+  const slow = failing(canary).filter((rule) => canary.needed && comparative.has(rule));
+  if (slow.length > 0)
+    return {
+      type: "hold",
+      engine: canary.id,
+      reason: `canary fails ${slow.join(", ")}; reference and standby are not taken out for that`,
     };
   const step = `canary step ${canary.canaryStep + 1} of ${policy.canary.steps.length}`;
   if (canary.canarySamples < policy.minSamples)
@@ -199,6 +211,21 @@ function whyNotSwitch({
   return undefined;
 }
 
-function failing({ verdicts }: EngineEvidence): string[] {
+/** Of a candidate these tell only how it does beside the active engine: the shadow knows no absolute times. */
+const comparative: ReadonlySet<string> = new Set([
+  "deadlineMissRatio",
+  "latencyP99Ratio",
+  "jitterRatio",
+  "pairedSlowdown",
+]);
+
+type Judged = Pick<EngineEvidence, "verdicts" | "needed">;
+
+function failing({ verdicts }: Judged): string[] {
   return verdicts.filter(({ verdict }) => verdict === "fail").map(({ rule }) => rule);
+}
+
+/** The failed rules that speak for taking an engine out, which may be fewer than keep it from being promoted. */
+export function takingOut(engine: Judged): string[] {
+  return failing(engine).filter((rule) => !engine.needed || !comparative.has(rule));
 }

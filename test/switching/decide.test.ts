@@ -20,6 +20,13 @@ function verdict(rule: string, outcome: RuleVerdict["verdict"], have = 1000): Ru
 
 const good = [verdict("latencyP99Ratio", "pass"), verdict("flipRatio", "pass")];
 const bad = [verdict("latencyP99Ratio", "pass"), verdict("flipRatio", "fail")];
+const slow = [
+  verdict("deadlineMissRatio", "fail"),
+  verdict("latencyP99Ratio", "fail"),
+  verdict("jitterRatio", "fail"),
+  verdict("pairedSlowdown", "fail"),
+  verdict("flipRatio", "pass"),
+];
 const open = [verdict("latencyP99Ratio", "inconclusive"), verdict("flipRatio", "pass")];
 
 function engine(id: string, fields: Partial<EngineEvidence> = {}): EngineEvidence {
@@ -33,6 +40,7 @@ function engine(id: string, fields: Partial<EngineEvidence> = {}): EngineEvidenc
     canaryStep: 0,
     canarySamples: 0,
     advised: "",
+    needed: false,
     ...fields,
   };
 }
@@ -143,6 +151,26 @@ describe("decide", () => {
       "a failing candidate is quarantined",
       { candidates: [engine("tvm", { verdicts: bad, failures: 1 })] },
       { type: "quarantine", engine: "tvm" },
+    ],
+    [
+      "one that is slower than the active engine, too",
+      { candidates: [engine("tvm", { verdicts: slow, failures: 1 })] },
+      { type: "quarantine", engine: "tvm" },
+    ],
+    [
+      "but not the reference or the standby, which are needed",
+      { candidates: [engine("ort", { verdicts: slow, failures: 1, needed: true })] },
+      { type: "none" },
+    ],
+    [
+      "unless they are wrong",
+      { candidates: [engine("ort", { verdicts: [...slow, ...bad], failures: 1, needed: true })] },
+      { type: "quarantine", engine: "ort", reason: expect.stringMatching(/^fails flipRatio \(/) },
+    ],
+    [
+      "as a canary they are held instead",
+      { candidates: [canary({ verdicts: slow, failures: 1, needed: true })] },
+      { type: "hold", engine: "tvm" },
     ],
     [
       "a quarantined one is left alone",

@@ -42,6 +42,7 @@ function engine(x) {
   const scores = Float32Array.from(x);
   const boxes = scores.map((value) => -value);
   if (fault === "wrongClass" && struck) scores.reverse();
+  if (fault === "wrongOnLarge" && x[0] > 1) scores.reverse();
   if (fault === "nan" && struck) scores[2] = Number.NaN;
   if (fault === "unsure" && runs % 3 === 0) scores.reverse();
   return fault === "swapped" ? [boxes, scores] : [scores, boxes];
