@@ -38,14 +38,9 @@ export async function carryOut(
     case "promote":
       await changes.moveTo(model, engine, { type: "switch", ...why });
       break;
-    case "hold": {
-      const { state } = tracks.engine(model.name, engine.id);
-      const states = { [engine.id]: { from: state, to: "observing" } };
-      await changes.note(model, { type: "hold", ...about, states });
-      changes.endCanary(model);
-      tracks.enter(model.name, engine.id, "observing");
+    case "hold":
+      await changes.hold(model, engine, why);
       break;
-    }
     case "quarantine":
     case "rollBack":
       await changes.takeOut(model, engine, action.reason, why);

@@ -28,6 +28,9 @@ export interface Changes {
   moveTo(model: Model, engine: Engine, why: Why & Pick<Decision, "type">): Promise<SwitchResult>;
   takeOut(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void>;
   beginCanary(model: Model, engine: Engine, step: number, why: Why): Promise<void>;
+  /** Takes the canary's share back, with a line in the log; it is observed anew. */
+  hold(model: Model, engine: Engine, why: Why): Promise<void>;
+  /** As `hold`, without a line: what ended it is logged by whoever did. */
   endCanary(model: Model): void;
   /** Where a roll-back goes, best first: the last good active engine, the reference. */
   fallbacks(model: Model): Engine[];
@@ -67,7 +70,11 @@ export function createChanges(options: {
     await engine.ready();
     if (engine.quarantined) await lift(model, engine, why);
     const to = why.type === "switch" ? "promoted" : "settled";
-    const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to } };
+    const canary = tracks.model(model.name).canary?.engine;
+    const states = {
+      ...(canary && { [canary.id]: { from: "canary", to: "observing" } }),
+      [engine.id]: { from: tracks.engine(model.name, engine.id).state, to },
+    };
     const entry = await note(model, { ...why, from, to: engine.id, states });
     if (why.type === "rollback") before.rolledBack = true;
     engine.rolledBack = false;
@@ -106,7 +113,16 @@ export function createChanges(options: {
     const track = tracks.model(model.name);
     const engine = track.canary?.engine;
     track.canary = undefined;
-    if (engine && engine !== model.active && engine !== model.standby) release(engine, "serving");
+    if (!engine) return;
+    if (tracks.engine(model.name, engine.id).state === "canary")
+      tracks.enter(model.name, engine.id, "observing");
+    if (engine !== model.active && engine !== model.standby) release(engine, "serving");
+  }
+
+  async function hold(model: Model, engine: Engine, why: Why): Promise<void> {
+    const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to: "observing" } };
+    await note(model, { type: "hold", from: engine.id, to: null, ...why, states });
+    endCanary(model);
   }
 
   /** Frees what no longer serves; what it is working on is answered first, which nobody waits for. */
@@ -171,5 +187,5 @@ export function createChanges(options: {
     tracks.model(model.name).canary = { engine, share: percent / 100 };
   }
 
-  return { moveTo, takeOut, beginCanary, endCanary, fallbacks, note };
+  return { moveTo, takeOut, beginCanary, hold, endCanary, fallbacks, note };
 }

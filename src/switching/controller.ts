@@ -14,7 +14,7 @@ import { createChanges, type Grounds, type SwitchResult } from "./changes.ts";
 import { decide, takingOut, type CandidateState, type EngineEvidence, type RuleVerdict } from "./decide.ts";
 import { createMemory } from "./memory.ts";
 import { whyTakenOut } from "./model-state.ts";
-import { createTracks } from "./tracks.ts";
+import { createTracks, type ModelTrack } from "./tracks.ts";
 
 /** Where the controller gets its evidence. */
 export interface EvidenceSource {
@@ -96,7 +96,13 @@ export function createController(options: {
     const fails = verdicts.some(({ verdict }) => verdict === "fail");
     const failed = takingOut({ verdicts, needed }).length > 0;
     track.failures = failed ? track.failures + 1 : 0;
-    track.inconclusives = !fails && open ? track.inconclusives + 1 : 0;
+    // A canary that is given no more live requests would wait for its samples for ever.
+    const starved =
+      track.state === "canary" &&
+      track.canarySamples < model.config.policy.minSamples &&
+      track.canarySamples === track.canarySeen;
+    track.canarySeen = track.canarySamples;
+    track.inconclusives = !fails && (open || starved) ? track.inconclusives + 1 : 0;
     if (!failed && takesOut.has(track.advised)) track.advised = "";
     if (track.state === "eligible" && !passes) tracks.enter(model.name, engine.id, "observing");
     return { ...track, id: engine.id, verdicts, needed };
@@ -110,6 +116,7 @@ export function createController(options: {
     if (!active || policy.mode === "off" || model.state !== "ready" || nowSeconds < track.nextCheckSeconds)
       return;
     track.nextCheckSeconds = nowSeconds + policy.interval;
+    await tendCanary(model);
     const nowMs = clock.now().getTime();
     const { pausedUntilMs, heldUntilMs, switchTimesMs } = track.saved;
     const activeEvidence = evidenceOf(model, active);
@@ -132,6 +139,21 @@ export function createController(options: {
     if (await carryOut(model, action, [activeEvidence, ...candidates], { changes, tracks })) onChanged(model);
   }
 
+  /** A canary that was unloaded meanwhile is loaded again; one that cannot serve is none any longer. */
+  async function tendCanary(model: Model): Promise<void> {
+    const engine = tracks.model(model.name).canary?.engine;
+    if (!engine || engine.serving) return;
+    const why =
+      engine.failure ??
+      (await engine.ready().then(
+        () => undefined,
+        (error: Error) => error.message,
+      ));
+    if (why === undefined) return;
+    const reason = `the canary cannot serve: ${why}`;
+    await changes.hold(model, engine, { ...asked, trigger: "health", reason });
+  }
+
   async function quarantine(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void> {
     const { mode, dryRun } = model.config.policy;
     if (engine !== model.active || (mode === "automatic" && !dryRun))
@@ -143,6 +165,11 @@ export function createController(options: {
   }
 
   const currentOf = (name: string) => models.list().find((model) => model.name === name);
+
+  function servingCanary(model: Model): ModelTrack["canary"] {
+    const canary = tracks.peek(model.name)?.canary;
+    return canary?.engine.serving && !canary.engine.quarantined ? canary : undefined;
+  }
 
   async function checkInTurn({ name }: Model): Promise<void> {
     if (awaited.has(name)) return;
@@ -190,10 +217,16 @@ export function createController(options: {
       const { saved, canary } = track;
       const standby = saved.standby === null ? undefined : engines.get(saved.standby);
       if (standby !== active && standby?.canTakeOver) model.standby ??= standby;
-      // A canary that was rebuilt meanwhile has to show itself anew.
-      if (!canary || engines.get(canary.engine.id) === canary.engine) return;
+      const why = canary && whyNoCanary(model, canary.engine);
+      if (!canary || why === undefined) return;
+      // Traffic first: the files no longer allow it any.
+      const states = { [canary.engine.id]: { from: "canary", to: "observing" } };
       changes.endCanary(model);
-      tracks.enter(model.name, canary.engine.id, "observing");
+      changes
+        .note(model, { type: "hold", from: canary.engine.id, to: null, ...asked, reason: why, states })
+        .catch((error: unknown) =>
+          log.error({ model: model.name, err: error }, "a hold could not be logged"),
+        );
     },
     async switch(name, id, reason, actor) {
       // Nobody waits in line to hear that there is no such engine.
@@ -226,9 +259,8 @@ export function createController(options: {
       await changes.note(model, decision);
     },
     chooseCanary(model) {
-      const canary = tracks.peek(model.name)?.canary;
-      if (!canary?.engine.serving || canary.engine.quarantined) return undefined;
-      return random() < canary.share ? canary.engine : undefined;
+      const canary = servingCanary(model);
+      return canary && random() < canary.share ? canary.engine : undefined;
     },
     canaryServed(model, engine) {
       tracks.engine(model.name, engine.id).canarySamples++;
@@ -239,7 +271,7 @@ export function createController(options: {
       return tracks.peek(model.name)?.canary?.engine === engine ? "canary" : "candidate";
     },
     shares(model) {
-      const canary = tracks.peek(model.name)?.canary;
+      const canary = servingCanary(model);
       const shares = new Map<string, number>();
       if (model.active) shares.set(model.active.id, 1 - (canary?.share ?? 0));
       if (canary) shares.set(canary.engine.id, canary.share);
@@ -261,3 +293,16 @@ export function createController(options: {
 
 /** Advice that a verdict takes back when it no longer fails. */
 const takesOut: ReadonlySet<string> = new Set(["quarantine", "rollBack"]);
+
+const asked = { trigger: "policy", actor: "policy" } as const;
+
+/** Why a model as its files are now has no such canary; undefined when it may. */
+function whyNoCanary(model: Model, engine: Engine): string | undefined {
+  const { mode, dryRun } = model.config.policy;
+  if (mode !== "automatic") return `canary ended: policy mode is ${mode}`;
+  if (dryRun) return "canary ended: the policy is a dry run";
+  if (model.engines.get(engine.id) !== engine) return "canary ended: its files have changed";
+  if (engine !== model.active && !model.candidates.includes(engine))
+    return "canary ended: it is no candidate any longer";
+  return undefined;
+}

@@ -11,6 +11,8 @@ export interface Track {
   inconclusives: number;
   canaryStep: number;
   canarySamples: number;
+  /** As many as there were at the last look. */
+  canarySeen: number;
   /** What was last advised about it, so that it is said once. */
   advised: string;
 }
@@ -65,6 +67,7 @@ export function createTracks({ clock }: { readonly clock: Clock }): Tracks {
         failures: 0,
         inconclusives: 0,
         canarySamples: 0,
+        canarySeen: 0,
       });
       return { from, to: state };
     },
@@ -79,6 +82,7 @@ function freshTrack(sinceSeconds: number): Track {
     inconclusives: 0,
     canaryStep: 0,
     canarySamples: 0,
+    canarySeen: 0,
     advised: "",
   };
 }

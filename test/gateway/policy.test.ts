@@ -162,6 +162,101 @@ describe("policy", () => {
     expect((await second.services.switching?.rollback("m", "no", "person"))?.to).toBe("good");
   }, 120_000);
 
+  describe("a canary", () => {
+    const rules = [{ rule: "flipRatio", threshold: 0.2 }];
+    const steps = Array.from({ length: 50 }, () => 50);
+    const slowly = { ...policy, interval: 0.25, minSamples: 40, rules, canary: { steps } };
+    const settings = { task: "classification", policy: slowly };
+    const other = { sleepMicroseconds: 400 };
+    const last = async (at: Scene) => (await at.decisions()).at(-1);
+    const shareOf = async (at: Scene, id: string) => {
+      const chunks = at.services.metrics?.scrape(undefined).chunks ?? [];
+      let text = "";
+      for await (const chunk of chunks) text += Buffer.from(chunk).toString();
+      return Number(new RegExp(`traffic_share_ratio\\{model="m",engine="${id}"\\} (\\S+)`).exec(text)?.[1]);
+    };
+
+    test("ends when a person switches to a third engine: nothing is left that blocks others, or could be promoted", async () => {
+      const at = await open(
+        await write({ good, other, third: good }, { ...settings, candidates: ["other"] }),
+      );
+      drive(at);
+      await expect.poll(() => stateOf(at, "other"), patience).toBe("canary");
+      await at.services.switching?.switch("m", "third", "r", "t");
+      expect(await stateOf(at, "other")).toBe("observing");
+      expect(await last(at)).toMatchObject({
+        type: "switch",
+        states: { other: { from: "canary", to: "observing" } },
+      });
+    }, 60_000);
+
+    test.each([
+      ["policy mode is off", { policy: { ...slowly, mode: "off" } }],
+      ["the policy is a dry run", { policy: { ...slowly, dryRun: true } }],
+      ["it is no candidate any longer", { policy: slowly, candidates: [] }],
+    ])(
+      "ends with a reload: %s",
+      async (why, changed) => {
+        const folder = await write({ good, other }, settings);
+        const at = await open(folder);
+        drive(at);
+        await expect.poll(() => stateOf(at, "other"), patience).toBe("canary");
+        const base = { reference: "good", active: "good", shadow: { maxUtilization: 1 } };
+        await writeModel(folder, "m", {}, { ...base, ...settings, ...changed });
+        await at.services.models.load("m");
+        for (let i = 0; i < 20; i++) expect((await at.infer("m")).engine).toBe("good");
+        const holds = async () => (await at.decisions()).filter(({ type }) => type === "hold");
+        await expect.poll(holds, patience).toMatchObject([{ from: "other", reason: `canary ended: ${why}` }]);
+      },
+      60_000,
+    );
+
+    test("that went away with its model gets its instance back, and its share shows only while it serves", async () => {
+      const at = await open(await write({ good, other }, settings));
+      drive(at);
+      await expect.poll(() => stateOf(at, "other"), patience).toBe("canary");
+      await expect.poll(() => shareOf(at, "other"), patience).toBe(0.5);
+      state.done = true;
+      await client;
+      await at.services.models.unload("m");
+      await at.services.models.load("m");
+      expect((await at.engine("m", "other")).state).not.toBe("ready");
+      drive(at);
+      await expect.poll(async () => (await at.infer("m")).engine, patience).toBe("other");
+      expect(await stateOf(at, "other")).toBe("canary");
+    }, 60_000);
+
+    test("that cannot be loaded again is held, with the reason", async () => {
+      const folder = await write({ good, other }, settings);
+      const at = await open(folder);
+      drive(at);
+      await expect.poll(() => stateOf(at, "other"), patience).toBe("canary");
+      state.done = true;
+      await client;
+      await writeFile(join(folder, "models/m/engines/other/artifact.bin"), "damaged");
+      await at.services.models.unload("m");
+      await at.services.models.load("m");
+      await expect
+        .poll(() => last(at), patience)
+        .toMatchObject({ type: "hold", from: "other", reason: expect.stringContaining("cannot serve") });
+      expect(await stateOf(at, "other")).toBe("observing");
+      await expect.poll(() => shareOf(at, "other"), patience).toBe(0);
+    }, 60_000);
+
+    test("that gets no live requests is held after inconclusiveLimit looks", async () => {
+      const at = await open(
+        await write({ good, other }, { ...settings, policy: { ...slowly, inconclusiveLimit: 4 } }),
+      );
+      drive(at);
+      await expect.poll(() => stateOf(at, "other"), patience).toBe("canary");
+      state.done = true;
+      await client;
+      await expect
+        .poll(() => last(at), patience)
+        .toMatchObject({ type: "hold", reason: expect.stringContaining("inconclusiveLimit 4") });
+    }, 60_000);
+  });
+
   test("advise: nothing is touched, and each thing is said once, whatever else is wrong", async () => {
     const advise = { ...policy, mode: "advise" };
     const at = await open(await write({ good, bad1: bad, bad2: bad, fine: good }, { policy: advise }));
