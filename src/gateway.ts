@@ -136,6 +136,7 @@ export async function createGateway(options: {
     repository: repository.path,
     evidence: {
       verdicts: (model, engine) => auditor.verdicts(model, engine),
+      lastVerdicts: (model, engine) => auditor.lastVerdicts(model, engine),
       restart: (model, engine) => auditor.restart(model, engine),
     },
     turns,

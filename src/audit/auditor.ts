@@ -44,6 +44,8 @@ export interface Auditor {
   /** Runs in the order they ran in, and the reply that the client got for the same input. */
   shadowed(model: Model, runs: readonly AuditedRun[], reply: AuditedReply): Promise<void>;
   verdicts(model: Model, engine: Engine): readonly Verdict[];
+  /** As last judged, a second ago or so: judging takes milliseconds, which no switch may take from live requests. */
+  lastVerdicts(model: Model, engine: Engine): readonly Verdict[];
   /** Everything about one engine against the reference, for reports. */
   evidence(model: Model, engine: Engine): Evidence;
   divergence(model: Model, reference: Engine, candidate: Engine): DivergenceWindow | undefined;
@@ -72,6 +74,7 @@ export function createAuditor(options: {
   const { comparer, keeper, metrics, deviceState, roleOf, clock, log } = options;
   const windows = new Map<string, DivergenceWindow>();
   const floors = new Map<string, NoiseFloor>();
+  const judged = new WeakMap<Engine, readonly Verdict[]>();
   const lastRunSeconds = new WeakMap<Engine, { live: number; shadow: number }>();
 
   function evidenceOf(model: Model, engine: Engine): Evidence {
@@ -192,13 +195,15 @@ export function createAuditor(options: {
 
   function judgeEngine(model: Model, engine: Engine): Verdict[] {
     const { policy, deadlineMs } = model.config;
-    return judge(evidenceOf(model, engine), {
+    const verdicts = judge(evidenceOf(model, engine), {
       role: roleOf(model, engine),
       isReference: engine === model.reference || model.reference === undefined,
       hasDeadline: deadlineMs !== undefined,
       alpha: policy.alpha,
       rules: policy.rules,
     });
+    judged.set(engine, verdicts);
+    return verdicts;
   }
 
   function publishEngine(model: Model, engine: Engine): readonly Verdict[] {
@@ -249,11 +254,15 @@ export function createAuditor(options: {
       });
     },
     verdicts: judgeEngine,
+    lastVerdicts: (model, engine) => judged.get(engine) ?? judgeEngine(model, engine),
     evidence: evidenceOf,
     divergence: (model, reference, candidate) => windows.get(windowKey(model, reference, candidate)),
     noise: (engine) => floors.get(engine.manifest.artifact.sha256),
     publish: publishEngine,
-    restart: (model, engine) => keeper.restart(model, engine),
+    restart(model, engine) {
+      keeper.restart(model, engine);
+      judged.delete(engine);
+    },
     forget(model) {
       keeper.forget(model);
       for (const name of windows.keys()) if (name.startsWith(`${model}\0`)) windows.delete(name);

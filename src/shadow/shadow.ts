@@ -64,7 +64,7 @@ export function createShadow(options: {
   readonly gate: IdleGate;
   readonly load: LiveLoad;
   readonly onResult: (result: ShadowResult) => Promise<void> | void;
-  /** A model's shadow instance came up at start. */
+  /** A model's shadow instance came up; once for each instance. */
   readonly onPrepared: (model: Model, engine: Engine) => Promise<void>;
   readonly onDropped: (model: string, reason: DropReason) => void;
   readonly random: () => number;
@@ -74,6 +74,8 @@ export function createShadow(options: {
   const { gate, load, onResult, onPrepared, onDropped, random, clock, log } = options;
   const queue = new FairQueue<{ served: ShadowedRequest; offeredSeconds: number }>();
   const retryAt = new WeakMap<Engine, number>();
+  /** The shadow instances that have been told of. */
+  const prepared = new WeakMap<Engine, Runner>();
   let working: Promise<void> | undefined;
   const state = { closed: false };
   const closing = new AbortController();
@@ -178,7 +180,10 @@ export function createShadow(options: {
       void (async () => {
         for (const engine of shadowedOf(model)) {
           if (state.closed || model.state !== "ready") return;
-          if (await runnerOf(engine)) await onPrepared(model, engine);
+          const runner = await runnerOf(engine);
+          if (!runner || prepared.get(engine) === runner) continue;
+          prepared.set(engine, runner);
+          await onPrepared(model, engine);
         }
       })();
     },

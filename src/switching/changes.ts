@@ -1,5 +1,6 @@
 import type { DecisionLog } from "../audit/log/decision-log.ts";
 import type { Decision, LogEntry } from "../audit/log/entry.ts";
+import type { Clock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Engine } from "../models/engine.ts";
@@ -37,6 +38,9 @@ export interface Changes {
   note(model: Model, decision: Omit<Decision, "model">): Promise<LogEntry>;
 }
 
+/** A roll-back that nothing could take over from is tried again after this time at the latest. */
+const mostRetrySeconds = 600;
+
 export function createChanges(options: {
   readonly models: Pick<Models, "wake">;
   readonly tracks: Tracks;
@@ -45,9 +49,10 @@ export function createChanges(options: {
   readonly onSwitched: (model: Model, decision: LogEntry) => void;
   readonly onChanged: (model: Model) => void;
   readonly onLifted: (model: Model, engine: Engine) => void;
+  readonly clock: Clock;
   readonly log: Log;
 }): Changes {
-  const { models, tracks, memory, decisions, onSwitched, onChanged, onLifted, log } = options;
+  const { models, tracks, memory, decisions, onSwitched, onChanged, onLifted, clock, log } = options;
 
   async function note(model: Model, decision: Omit<Decision, "model">): Promise<LogEntry> {
     const named = [decision.from, decision.to].filter((id) => id !== null);
@@ -67,7 +72,7 @@ export function createChanges(options: {
   ): Promise<SwitchResult> {
     const before = model.active ?? engine;
     const from = before.id;
-    await engine.ready();
+    await makeReady(engine);
     if (engine.quarantined) await lift(model, engine, why);
     const to = why.type === "switch" ? "promoted" : "settled";
     const canary = tracks.model(model.name).canary?.engine;
@@ -153,15 +158,30 @@ export function createChanges(options: {
     return why;
   }
 
+  /** Said once for each cause, and tried again ever more seldom: nothing changes by itself that often. */
+  async function stayActive(
+    model: Model,
+    engine: Engine,
+    reason: string,
+    stuck: string,
+    grounds: Grounds,
+  ): Promise<void> {
+    const track = tracks.engine(model.name, engine.id);
+    track.rollBacksFailed += 1;
+    const seconds = model.config.policy.interval * 2 ** track.rollBacksFailed;
+    track.nextRollBackSeconds = clock.seconds() + Math.min(mostRetrySeconds, seconds);
+    const cause = `${grounds.trigger} ${stuck}`;
+    if (track.stuck === cause) return;
+    const held = { from: engine.id, to: null, actor: "policy", ...grounds };
+    await note(model, { type: "hold", ...held, reason: `${reason}; ${stuck}, so it stays active` });
+    track.stuck = cause;
+  }
+
   async function takeOut(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void> {
     if (engine.quarantined) return;
     if (engine === model.active) {
       const stuck = await rollBack(model, reason, grounds);
-      if (stuck !== undefined) {
-        const held = { from: engine.id, to: null, actor: "policy", ...grounds };
-        await note(model, { type: "hold", ...held, reason: `${reason}; ${stuck}, so it stays active` });
-        return;
-      }
+      if (stuck !== undefined) return stayActive(model, engine, reason, stuck, grounds);
     }
     const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to: "quarantined" } };
     const decision = { from: engine.id, to: null, actor: "policy", reason, states, ...grounds };
@@ -176,7 +196,7 @@ export function createChanges(options: {
   }
 
   async function beginCanary(model: Model, engine: Engine, step: number, why: Why): Promise<void> {
-    await engine.ready();
+    await makeReady(engine);
     const percent = model.config.policy.canary.steps[step] ?? 100;
     const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to: "canary" } };
     const from = model.active?.id ?? null;
@@ -188,4 +208,14 @@ export function createChanges(options: {
   }
 
   return { moveTo, takeOut, beginCanary, hold, endCanary, fallbacks, note };
+}
+
+/** @throws GatewayError `conflict`: a change that memory is too small for cannot be made, while serving goes on. */
+async function makeReady(engine: Engine): Promise<void> {
+  try {
+    await engine.ready();
+  } catch (error) {
+    if (!(error instanceof GatewayError) || error.code !== "unavailable") throw error;
+    throw new GatewayError("conflict", error.message, { cause: error });
+  }
 }

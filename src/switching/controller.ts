@@ -14,12 +14,14 @@ import { createChanges, type Grounds, type SwitchResult } from "./changes.ts";
 import { decide, takingOut, type CandidateState, type EngineEvidence, type RuleVerdict } from "./decide.ts";
 import { createMemory } from "./memory.ts";
 import { whyTakenOut } from "./model-state.ts";
-import { createTracks, type ModelTrack } from "./tracks.ts";
+import { createTracks, notStuck, type ModelTrack } from "./tracks.ts";
 
 /** Where the controller gets its evidence. */
 export interface EvidenceSource {
   /** Verdicts on one engine of a model, the active one included. */
   verdicts(model: Model, engine: Engine): readonly RuleVerdict[];
+  /** As they were a moment ago, for nothing: what a person decides does not depend on them. */
+  lastVerdicts(model: Model, engine: Engine): readonly RuleVerdict[];
   /** Begins the evidence on an engine anew: a person has lifted its quarantine. */
   restart(model: Model, engine: Engine): void;
 }
@@ -33,8 +35,8 @@ export interface Controller {
   switch(model: string, engine: string, reason: string, actor: string): Promise<SwitchResult>;
   rollback(model: string, reason: string, actor: string): Promise<SwitchResult>;
   /**
-   * Takes an engine out by a self-check or a verdict. An active one is rolled back first, if anything else can serve;
-   * unless the policy is automatic, that is advised only.
+   * Takes an engine out by a self-check. An active one is rolled back first, if anything else can serve; unless the
+   * policy is automatic and no person's switch is held, that is advised only, and in a dry run so is everything.
    */
   quarantine(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void>;
   /** Writes something into the log that changed nothing (a fallback, an engine that failed). */
@@ -103,6 +105,7 @@ export function createController(options: {
       track.canarySamples === track.canarySeen;
     track.canarySeen = track.canarySamples;
     track.inconclusives = !fails && (open || starved) ? track.inconclusives + 1 : 0;
+    if (!failed) Object.assign(track, notStuck);
     if (!failed && takesOut.has(track.advised)) track.advised = "";
     if (track.state === "eligible" && !passes) tracks.enter(model.name, engine.id, "observing");
     return { ...track, id: engine.id, verdicts, needed };
@@ -156,11 +159,14 @@ export function createController(options: {
 
   async function quarantine(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void> {
     const { mode, dryRun } = model.config.policy;
-    if (engine !== model.active || (mode === "automatic" && !dryRun))
-      return changes.takeOut(model, engine, reason, grounds);
-    const to = changes.fallbacks(model)[0]?.id ?? null;
-    const details = { ...grounds.details, wouldDo: "rollBack" };
-    const advice = { from: engine.id, to, actor: "policy", reason, ...grounds, details };
+    const isActive = engine === model.active;
+    const held = clock.now().getTime() < tracks.model(model.name).saved.heldUntilMs;
+    const whole = { ...grounds, verdicts: evidence.verdicts(model, engine) };
+    if (!dryRun && (!isActive || (mode === "automatic" && !held)))
+      return changes.takeOut(model, engine, reason, whole);
+    const to = isActive ? (changes.fallbacks(model)[0]?.id ?? null) : null;
+    const details = { ...grounds.details, wouldDo: isActive ? "rollBack" : "quarantine" };
+    const advice = { from: engine.id, to, actor: "policy", reason, ...whole, details };
     await changes.note(model, { type: "advice", ...advice });
   }
 
@@ -233,7 +239,10 @@ export function createController(options: {
       models.get(name).engine(id);
       return inTurn(name, () => {
         const model = models.get(name);
-        return changes.moveTo(model, model.engine(id), { type: "switch", trigger: "manual", actor, reason });
+        const engine = model.engine(id);
+        const verdicts = evidence.lastVerdicts(model, engine);
+        const why = { trigger: "manual", actor, reason, verdicts } as const;
+        return changes.moveTo(model, engine, { type: "switch", ...why });
       });
     },
     async rollback(name, reason, actor) {
@@ -246,7 +255,9 @@ export function createController(options: {
             "conflict",
             `model "${name}" has no engine to roll back to: none that may take over was active before "${model.active?.id}"; switch to one by name`,
           );
-        return changes.moveTo(model, to, { type: "rollback", trigger: "manual", actor, reason });
+        // As with every roll-back, what is known of the engine that is left.
+        const verdicts = model.active ? evidence.lastVerdicts(model, model.active) : [];
+        return changes.moveTo(model, to, { type: "rollback", trigger: "manual", actor, reason, verdicts });
       });
     },
     quarantine: ({ name }, engine, reason, grounds) =>

@@ -35,6 +35,8 @@ export interface EngineEvidence {
   readonly canaryStep: number;
   /** Live requests it answered since this canary step began. */
   readonly canarySamples: number;
+  /** A roll-back that nothing could take over from is not tried again before. */
+  readonly nextRollBackSeconds: number;
   /** What was last advised about it, where decisions are advice only. */
   readonly advised: string;
   /**
@@ -92,6 +94,7 @@ function judgeActive({ policy, active, fallback, nowSeconds }: DecisionInput): A
     failed.length > 0 &&
     active.failures > policy.failureLimit &&
     active.advised !== "rollBack" &&
+    nowSeconds >= active.nextRollBackSeconds &&
     fallback !== undefined &&
     fallback !== active.id
   )

@@ -13,6 +13,10 @@ export interface Track {
   canarySamples: number;
   /** As many as there were at the last look. */
   canarySeen: number;
+  /** Roll-backs in a row that nothing could take over from, when the next is due, and the cause last logged. */
+  rollBacksFailed: number;
+  nextRollBackSeconds: number;
+  stuck: string;
   /** What was last advised about it, so that it is said once. */
   advised: string;
 }
@@ -68,11 +72,14 @@ export function createTracks({ clock }: { readonly clock: Clock }): Tracks {
         inconclusives: 0,
         canarySamples: 0,
         canarySeen: 0,
+        ...notStuck,
       });
       return { from, to: state };
     },
   };
 }
+
+export const notStuck = { rollBacksFailed: 0, nextRollBackSeconds: 0, stuck: "" };
 
 function freshTrack(sinceSeconds: number): Track {
   return {
@@ -83,6 +90,7 @@ function freshTrack(sinceSeconds: number): Track {
     canaryStep: 0,
     canarySamples: 0,
     canarySeen: 0,
+    ...notStuck,
     advised: "",
   };
 }

@@ -162,6 +162,54 @@ describe("policy", () => {
     expect((await second.services.switching?.rollback("m", "no", "person"))?.to).toBe("good");
   }, 120_000);
 
+  test("a person's switch is held against self-checks too: advice within the cooldown, with every rule's value", async () => {
+    const moody = { ...good, fault: "unsure" };
+    const at = await open(await write({ good, moody }, { policy: { ...policy, cooldownSeconds: 300 } }));
+    await expect.poll(async () => (await at.engine("m", "moody")).state, patience).toBe("quarantined");
+    await at.services.switching?.switch("m", "moody", "I know", "person");
+    const advice = async () => (await at.decisions()).filter(({ type }) => type === "advice");
+    await expect.poll(advice, patience).toMatchObject([
+      {
+        from: "moody",
+        to: "good",
+        reason: expect.stringContaining("disagrees with itself"),
+        details: { wouldDo: "rollBack" },
+        verdicts: [{ rule: "divergence" }],
+      },
+    ]);
+    expect(await at.active("m")).toBe("moody");
+    expect((await at.engine("m", "moody")).state).toBe("ready");
+  }, 60_000);
+
+  test("a bad active engine that nothing can take over from: said once, tried again ever more seldom", async () => {
+    const rules = [{ rule: "flipRatio", threshold: 0.05 }];
+    const settings = { task: "classification", active: "bad", policy: { ...policy, interval: 0.25, rules } };
+    const folder = await write({ good, bad: { ...good, fault: "wrongClass", rate: 0.5 } }, settings);
+    const at = await open(folder);
+    // Loaded in the shadow before it is damaged, so that there is evidence.
+    await expect.poll(async () => (await at.engine("m", "good")).state, patience).toBe("ready");
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await writeFile(join(folder, "models/m/engines/good/artifact.bin"), "damaged");
+    drive(at);
+    await expect.poll(() => types(at), patience).toEqual(["hold"]);
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    expect(await types(at)).toEqual(["hold"]);
+    expect(await at.active("m")).toBe("bad");
+  }, 60_000);
+
+  test("a switch that the memory budget has no room for is a conflict, not an outage", async () => {
+    const settings = { shadow: { sampleRate: 0 }, policy: { mode: "off" } };
+    const folder = await write({ good, other: good }, settings);
+    scene = await openScene(folder, { memoryBudgetBytes: 90 * 1024 * 1024 });
+    drive(scene);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await expect(scene.services.switching?.switch("m", "other", "r", "t")).rejects.toMatchObject({
+      code: "conflict",
+      message: expect.stringContaining("memoryBudgetBytes"),
+    });
+    expect(await scene.active("m")).toBe("good");
+  }, 60_000);
+
   describe("a canary", () => {
     const rules = [{ rule: "flipRatio", threshold: 0.2 }];
     const steps = Array.from({ length: 50 }, () => 50);

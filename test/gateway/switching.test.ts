@@ -77,15 +77,17 @@ describe("switching", () => {
     await expect(switching?.switch("m", "zzz", "r", "t")).rejects.toMatchObject({ code: "notFound" });
     expect(await scene.active("m")).toBe("a");
     expect(await scene.decisions()).toEqual([]);
+    // Every rule's value, also where a person decided.
+    const verdicts = expect.arrayContaining([expect.objectContaining({ rule: "errorRatio", have: 0 })]);
     expect(await switching?.switch("m", "b", "r", "t")).toMatchObject({
       from: "a",
       to: "b",
-      decision: { seq: 1, reason: "r" },
+      decision: { seq: 1, reason: "r", verdicts },
     });
     expect(await switching?.rollback("m", "back", "t")).toMatchObject({
       from: "b",
       to: "a",
-      decision: { type: "rollback" },
+      decision: { type: "rollback", verdicts },
     });
   });
 

@@ -16,6 +16,7 @@ function engineOf(
 ): Engine & {
   started: number;
 } {
+  const runner = { infer };
   const engine = {
     id,
     started: 0,
@@ -23,7 +24,7 @@ function engineOf(
     manifest: { model: "m" },
     shadow: () => {
       engine.started++;
-      return Promise.resolve({ infer });
+      return Promise.resolve(runner);
     },
     shadowLoaded: true,
   };
@@ -98,6 +99,23 @@ describe("shadow", () => {
     await expect.poll(() => prepared).toEqual(["active", "b"]);
     await shadow.close();
     expect(prepared).toEqual(["active", "b"]);
+  });
+
+  test("a shadow instance is told of once, however often its model changes", async () => {
+    const { shadow, prepared } = open();
+    const again = engineOf("again");
+    const model = modelOf(engineOf("active"), [again]);
+    shadow.prepare(model);
+    shadow.prepare(model);
+    await expect.poll(() => prepared).toEqual(["active", "again"]);
+    shadow.prepare(model);
+    // Unloaded and started anew.
+    const anew = engineOf("again");
+    Object.assign(again, { shadow: () => anew.shadow() });
+    shadow.prepare(model);
+    await expect.poll(() => prepared.length).toBe(3);
+    await shadow.close();
+    expect(prepared).toEqual(["active", "again", "again"]);
   });
 });
 

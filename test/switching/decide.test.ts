@@ -39,6 +39,7 @@ function engine(id: string, fields: Partial<EngineEvidence> = {}): EngineEvidenc
     inconclusives: 0,
     canaryStep: 0,
     canarySamples: 0,
+    nextRollBackSeconds: 0,
     advised: "",
     needed: false,
     ...fields,
@@ -185,6 +186,11 @@ describe("decide", () => {
     [
       "but stays when nothing else can serve",
       { active: engine("ort", { verdicts: bad, failures: 1 }), fallback: undefined, candidates: [] },
+      { type: "none" },
+    ],
+    [
+      "a roll-back that nothing could take over from is tried again later",
+      { active: engine("ort", { verdicts: bad, failures: 5, nextRollBackSeconds: 1001 }), candidates: [] },
       { type: "none" },
     ],
     [
