@@ -124,12 +124,14 @@ export function createAuditor(options: {
     }
   }
 
-  function addErrors(model: Model, runs: readonly AuditedRun[]): void {
-    const reference = runs.find(({ engine }) => engine === model.reference);
-    // An input that the reference refuses too says nothing against the others.
-    if (reference?.error) return;
+  /** Each run counts once, well ended or not: the reference's too, and without a reference everyone's. */
+  function addAttempts(model: Model, runs: readonly AuditedRun[]): void {
+    // An input that every engine refuses, or the reference too, says nothing against the others.
+    if (runs.every(({ error }) => error)) return;
+    const refused = runs.some(({ engine, error }) => error && engine === model.reference);
     for (const { engine, error } of runs)
-      if (error) evidenceOf(model, engine).add({ type: "error", blockId: blockOf(model) });
+      if (!error || !refused || engine === model.reference)
+        evidenceOf(model, engine).add({ type: error ? "error" : "ran", blockId: blockOf(model) });
   }
 
   function addDifference(
@@ -248,7 +250,7 @@ export function createAuditor(options: {
     },
     async shadowed(model, runs, reply) {
       addPairs(model, runs);
-      addErrors(model, runs);
+      addAttempts(model, runs);
       await compareRuns(model, runs, reply).catch((error: unknown) => {
         log.error({ model: model.name, id: reply.id, err: error }, "outputs could not be compared");
       });

@@ -70,6 +70,8 @@ export type EvidenceEvent =
       readonly timeValid: boolean;
       readonly phase: Phase;
     }
+  /** A run in the shadow ended without an error. A live one is told by `live`. */
+  | { readonly type: "ran"; readonly blockId: number }
   /** The engine failed on an input, live or in the shadow. Not for inputs that the reference refuses too. */
   | { readonly type: "error"; readonly blockId: number }
   | { readonly type: "device"; readonly state: DeviceState };
@@ -241,7 +243,6 @@ export function createEvidence(options: {
     counts.comparisons += 1;
     counts[result === "bit_equal" ? "bitEqual" : result] += 1;
     if (flip) counts.flips += 1;
-    choices.attempt.add(event.blockId, false);
     choices.comparison.add(event.blockId, { flip, outside: result === "diverged" || result === "invalid" });
   }
 
@@ -274,6 +275,8 @@ export function createEvidence(options: {
           return addComparison(event);
         case "live":
           return addLive(event);
+        case "ran":
+          return choices.attempt.add(event.blockId, false);
         case "error":
           counts.errors += 1;
           return choices.attempt.add(event.blockId, true);

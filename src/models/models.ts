@@ -127,6 +127,12 @@ export function createModels(options: ModelsOptions): Models {
         isDeepStrictEqual(hostSettings(before.config), hostSettings(folder.config));
       engines.set(entry.id, same ? old : createEngine(folder.config, { ...entry, manifest: entry.manifest }));
     }
+    const { reference } = folder.config;
+    if (reference !== undefined && !engines.has(reference))
+      log.warn(
+        { model: folder.name, reference, reason: broken.get(reference) ?? "there is no such engine" },
+        "the reference that model.yaml names cannot be used: flips and divergence are not judged, and nothing is promoted automatically",
+      );
     return new Model({
       name: folder.name,
       directory: folder.directory,

@@ -21,7 +21,10 @@ export async function carryOut(
     verdicts: looked.find(({ id }) => id === engine.id)?.verdicts ?? [],
     details: { policy },
   };
-  if (policy.mode === "advise" || policy.dryRun) return advise(model, action, why, { changes, tracks });
+  // Eligible for nothing but a person's decision, where nothing says that its outputs are right.
+  const adviceOnly = action.type === "eligible" && !model.reference;
+  if (policy.mode === "advise" || policy.dryRun || adviceOnly)
+    return advise(model, action, why, { changes, tracks });
   const about = { from: engine.id, to: null, ...why };
   switch (action.type) {
     case "eligible":

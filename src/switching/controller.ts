@@ -134,6 +134,7 @@ export function createController(options: {
       policy,
       active: activeEvidence,
       candidates,
+      hasReference: model.reference !== undefined,
       fallback: changes.fallbacks(model)[0]?.id,
       pausedUntilSeconds: nowSeconds + (pausedUntilMs - nowMs) / 1000,
       heldUntilSeconds: nowSeconds + (heldUntilMs - nowMs) / 1000,
@@ -312,6 +313,7 @@ function whyNoCanary(model: Model, engine: Engine): string | undefined {
   const { mode, dryRun } = model.config.policy;
   if (mode !== "automatic") return `canary ended: policy mode is ${mode}`;
   if (dryRun) return "canary ended: the policy is a dry run";
+  if (!model.reference) return "canary ended: the model has no reference engine any longer";
   if (model.engines.get(engine.id) !== engine) return "canary ended: its files have changed";
   if (engine !== model.active && !model.candidates.includes(engine))
     return "canary ended: it is no candidate any longer";

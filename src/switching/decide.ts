@@ -51,6 +51,8 @@ export interface DecisionInput {
   readonly policy: Policy;
   readonly active: EngineEvidence;
   readonly candidates: readonly EngineEvidence[];
+  /** Without a reference nothing says whether an engine's outputs are right, however fast it is. */
+  readonly hasReference: boolean;
   /** Where a roll-back goes: the last good active engine, else the reference; undefined when neither can serve. */
   readonly fallback: string | undefined;
   /** The cooldown after a switch keeps automatic promotion away until then. */
@@ -176,7 +178,7 @@ function promoteNext(input: DecisionInput): Action {
     return {
       type: "eligible",
       engine: newlyEligible.id,
-      reason: `passes ${newlyEligible.verdicts.map(({ rule }) => rule).join(", ")}`,
+      reason: `passes ${newlyEligible.verdicts.map(({ rule }) => rule).join(", ")}${input.hasReference ? "" : `; ${withoutReference}`}`,
     };
   const eligible = candidates.find(
     (candidate) => candidate.state === "eligible" && ready(candidate, policy, nowSeconds),
@@ -190,6 +192,9 @@ function promoteNext(input: DecisionInput): Action {
   return { type: "canary", engine: eligible.id, step: 0, reason: "passes every rule in the shadow" };
 }
 
+const withoutReference =
+  "no reference engine says whether its outputs are right, so it is not promoted automatically";
+
 /** Every rule passes on enough samples, and the candidate has been observed for long enough. */
 function ready(candidate: EngineEvidence, policy: Policy, nowSeconds: number): boolean {
   const { verdicts } = candidate;
@@ -201,11 +206,13 @@ function ready(candidate: EngineEvidence, policy: Policy, nowSeconds: number): b
 }
 
 function whyNotSwitch({
+  hasReference,
   policy,
   nowSeconds,
   pausedUntilSeconds,
   switchSeconds,
 }: DecisionInput): string | undefined {
+  if (!hasReference) return withoutReference;
   if (nowSeconds < pausedUntilSeconds)
     return `paused for another ${Math.ceil(pausedUntilSeconds - nowSeconds)} s (cooldownSeconds ${policy.cooldownSeconds})`;
   const lately = switchSeconds.filter((seconds) => nowSeconds - seconds < hourSeconds).length;

@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
+import { silentLog } from "../../src/core/log.ts";
 import {
   newFolder,
   openScene,
@@ -208,6 +209,37 @@ describe("policy", () => {
       message: expect.stringContaining("memoryBudgetBytes"),
     });
     expect(await scene.active("m")).toBe("good");
+  }, 60_000);
+
+  test("the reference's errors have a denominator, in the shadow too", async () => {
+    const rules = [{ rule: "errorRatio" }];
+    const at = await open(
+      await write({ good, other: good }, { active: "other", policy: { ...policy, rules } }),
+    );
+    drive(at);
+    await expect.poll(async () => (await verdictsOf(at, "good"))[0]?.have, patience).toBeGreaterThan(20);
+  }, 60_000);
+
+  test("without a reference: warned about at load, errors are counted, a fast candidate is advised and not promoted", async () => {
+    const warned: object[] = [];
+    const log = { ...silentLog, warn: (fields: object) => void warned.push(fields) };
+    const rules = [{ rule: "pairedSlowdown" }, { rule: "errorRatio", threshold: 0.2 }];
+    const folder = await write(
+      { good, fast: { sleepMicroseconds: 100, fault: "wrongClass", rate: 1 } },
+      { reference: "gone", policy: { ...policy, rules } },
+    );
+    scene = await openScene(folder, {}, log);
+    drive(scene);
+    expect(warned).toContainEqual({ model: "m", reference: "gone", reason: "there is no such engine" });
+    const at = scene;
+    await expect
+      .poll(() => at.decisions(), patience)
+      .toMatchObject([
+        { type: "advice", from: "fast", reason: expect.stringContaining("no reference engine") },
+      ]);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(await types(at)).toEqual(["advice"]);
+    expect(await at.active("m")).toBe("good");
   }, 60_000);
 
   describe("a canary", () => {

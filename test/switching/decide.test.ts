@@ -52,6 +52,7 @@ function input(fields: Partial<DecisionInput> = {}): DecisionInput {
     policy: automatic,
     active: engine("ort", { state: "settled" }),
     candidates: [engine("tvm")],
+    hasReference: true,
     fallback: "last-good",
     pausedUntilSeconds: 0,
     heldUntilSeconds: 0,
@@ -87,6 +88,21 @@ describe("decide", () => {
       "an eligible candidate takes the first canary step",
       { candidates: [engine("tvm", { state: "eligible" })] },
       { type: "canary", engine: "tvm", step: 0 },
+    ],
+    [
+      "not without a reference: it is told, and no more",
+      { hasReference: false },
+      { type: "eligible", reason: expect.stringContaining("no reference engine says") },
+    ],
+    [
+      "which no speed makes up for",
+      { candidates: [engine("tvm", { state: "eligible" })], hasReference: false },
+      { type: "none", reason: expect.stringContaining("no reference engine says") },
+    ],
+    [
+      "nor any canary",
+      { candidates: [canary({ canaryStep: 2 })], hasReference: false },
+      { type: "none", reason: expect.stringContaining("no reference engine says") },
     ],
     [
       "only in automatic mode",
