@@ -13,6 +13,11 @@ export async function carryOut(
   if (action.type === "none") return false;
   const engine = model.engines.get(action.engine);
   if (!engine) return false;
+  if (action.type === "watch") {
+    // The switch is in the log, and with it that a watch follows.
+    tracks.enter(model.name, engine.id, "watch");
+    return false;
+  }
   const { policy } = model.config;
   const why: Why = {
     trigger: "policy",
@@ -56,7 +61,7 @@ export async function carryOut(
 
 async function advise(
   model: Model,
-  action: Exclude<Action, { type: "none" }>,
+  action: Exclude<Action, { type: "none" | "watch" }>,
   why: Why,
   { changes, tracks }: { readonly changes: Changes; readonly tracks: Tracks },
 ): Promise<boolean> {

@@ -1,8 +1,8 @@
 import type { Policy } from "../models/manifest.ts";
 
 /**
- * Life of a candidate: observing -> eligible -> canary -> promoted (it is active) -> watch -> settled; a failed rule
- * leads to rolledBack (from live traffic) and quarantined.
+ * Life of a candidate: observing -> eligible -> canary -> promoted (it is active) -> watch (nothing else is promoted)
+ * -> settled; a failed rule leads to rolledBack (from live traffic) and quarantined.
  */
 export type CandidateState =
   | "observing"
@@ -68,6 +68,7 @@ export type Action =
   | { readonly type: "eligible"; readonly engine: string; readonly reason: string }
   | { readonly type: "canary"; readonly engine: string; readonly step: number; readonly reason: string }
   | { readonly type: "promote"; readonly engine: string; readonly reason: string }
+  | { readonly type: "watch"; readonly engine: string; readonly reason: string }
   | { readonly type: "settle"; readonly engine: string; readonly reason: string }
   | { readonly type: "hold"; readonly engine: string; readonly reason: string }
   | { readonly type: "quarantine"; readonly engine: string; readonly reason: string }
@@ -83,14 +84,23 @@ export function decide(input: DecisionInput): Action {
   const { policy, nowSeconds, heldUntilSeconds } = input;
   if (policy.mode === "off") return { type: "none", reason: "policy mode is off" };
   if (policy.mode === "automatic" && !policy.dryRun && nowSeconds < heldUntilSeconds)
-    return {
-      type: "none",
-      reason: `switched by hand; held for another ${Math.ceil(heldUntilSeconds - nowSeconds)} s (cooldownSeconds ${policy.cooldownSeconds})`,
-    };
+    return (
+      beginWatch(input) ?? {
+        type: "none",
+        reason: `switched by hand; held for another ${Math.ceil(heldUntilSeconds - nowSeconds)} s (cooldownSeconds ${policy.cooldownSeconds})`,
+      }
+    );
   return judgeActive(input) ?? judgeCandidates(input) ?? advanceCanary(input) ?? promoteNext(input);
 }
 
-function judgeActive({ policy, active, fallback, nowSeconds }: DecisionInput): Action | undefined {
+/** From the first look after a switch on; the watch then lasts for watchSeconds. */
+function beginWatch({ active, policy }: DecisionInput): Action | undefined {
+  if (active.state !== "promoted") return undefined;
+  return { type: "watch", engine: active.id, reason: `active now; watched for ${policy.watchSeconds} s` };
+}
+
+function judgeActive(input: DecisionInput): Action | undefined {
+  const { policy, active, fallback, nowSeconds } = input;
   const failed = failing(active);
   if (
     failed.length > 0 &&
@@ -106,14 +116,17 @@ function judgeActive({ policy, active, fallback, nowSeconds }: DecisionInput): A
       to: fallback,
       reason: `active engine fails ${failed.join(", ")} (${active.failures} checks in a row, failureLimit ${policy.failureLimit})`,
     };
-  const watched = active.state === "promoted" || active.state === "watch";
-  if (watched && nowSeconds - active.sinceSeconds >= policy.watchSeconds && failed.length === 0)
+  if (
+    active.state === "watch" &&
+    nowSeconds - active.sinceSeconds >= policy.watchSeconds &&
+    failed.length === 0
+  )
     return {
       type: "settle",
       engine: active.id,
       reason: `no rule failed for ${policy.watchSeconds} s after the switch`,
     };
-  return undefined;
+  return beginWatch(input);
 }
 
 function judgeCandidates({ policy, candidates, active }: DecisionInput): Action | undefined {
@@ -185,8 +198,7 @@ function promoteNext(input: DecisionInput): Action {
   );
   if (!eligible) return { type: "none", reason: "no candidate passes every rule yet" };
   if (policy.mode !== "automatic") return { type: "none", reason: `policy mode is ${policy.mode}` };
-  if (active.state === "promoted" || active.state === "watch")
-    return { type: "none", reason: "the last switch is still being watched" };
+  if (active.state === "watch") return { type: "none", reason: "the last switch is still being watched" };
   const blocked = whyNotSwitch(input);
   if (blocked !== undefined) return { type: "none", reason: blocked };
   return { type: "canary", engine: eligible.id, step: 0, reason: "passes every rule in the shadow" };

@@ -210,14 +210,29 @@ describe("decide", () => {
       { type: "none" },
     ],
     [
-      "a promoted engine settles after watchSeconds",
-      { active: engine("tvm", { state: "promoted", sinceSeconds: 940 }) },
+      "a promoted engine is watched",
+      { active: engine("tvm", { state: "promoted", sinceSeconds: 990 }) },
+      { type: "watch", engine: "tvm" },
+    ],
+    [
+      "also one that a person chose, while that is held",
+      { active: engine("tvm", { state: "promoted", sinceSeconds: 990 }), heldUntilSeconds: 1200 },
+      { type: "watch", engine: "tvm" },
+    ],
+    [
+      "but a failing one is rolled back",
+      { active: engine("tvm", { state: "promoted", sinceSeconds: 990, verdicts: bad, failures: 1 }) },
+      { type: "rollBack", engine: "tvm" },
+    ],
+    [
+      "a watched engine settles after watchSeconds",
+      { active: engine("tvm", { state: "watch", sinceSeconds: 940 }) },
       { type: "settle", engine: "tvm" },
     ],
     [
       "while it is watched no other canary begins",
       {
-        active: engine("tvm", { state: "promoted", sinceSeconds: 990 }),
+        active: engine("tvm", { state: "watch", sinceSeconds: 990 }),
         candidates: [engine("trt", { state: "eligible" })],
       },
       { type: "none", reason: "the last switch is still being watched" },
