@@ -353,6 +353,28 @@ describe("policy", () => {
     expect(await at.active("m")).toBe("good");
   }, 120_000);
 
+  test("a dry run changes nothing, but logs what would be done", async () => {
+    const rules = [
+      { rule: "flipRatio", threshold: 0.2 },
+      { rule: "divergence", threshold: 0.2 },
+    ];
+    const moody = { ...good, fault: "unsure" };
+    const settings = { task: "classification", policy: { ...policy, dryRun: true, rules } };
+    const at = await open(await write({ good, bad, fine: good, moody }, settings));
+    drive(at);
+    const advised = async () =>
+      new Set(
+        (await at.decisions()).map(
+          (entry) => `${entry.type} ${entry.from} ${String(entry.details?.["wouldDo"])}`,
+        ),
+      );
+    const all = ["bad quarantine", "moody quarantine", "fine eligible", "fine canary"];
+    await expect.poll(advised, patience).toEqual(new Set(all.map((each) => `advice ${each}`)));
+    for (const id of ["good", "bad", "fine", "moody"]) expect((await at.engine("m", id)).state).toBe("ready");
+    for (let i = 0; i < 20; i++) expect((await at.infer("m")).engine).toBe("good");
+    expect(await at.active("m")).toBe("good");
+  }, 120_000);
+
   test("evidence goes on after a restart of the gateway", async () => {
     const folder = await write({ good, other: good });
     const first = await open(folder);

@@ -147,7 +147,7 @@ describe("switching", () => {
     const folder = await newFolder();
     await writeModel(folder, "m", { a: {}, b: {} }, { shadow: { sampleRate: 0 } });
     for (let round = 0; round < 6; round++) {
-      const gateway = startSwitcher(folder);
+      const gateway = startProgram("_switcher.ts", folder);
       await said(gateway, "switching");
       await new Promise((resolve) => setTimeout(resolve, 37 * round));
       gateway.kill("SIGKILL");
@@ -159,6 +159,51 @@ describe("switching", () => {
       const last = (await opened.decisions()).filter(({ type }) => type === "switch").at(-1);
       expect(await opened.active("m")).toBe(last?.to ?? "a");
       expect((await opened.infer("m")).engine).toBe(last?.to ?? "a");
+      await opened.stop();
+    }
+    expect((await verifyLog(join(folder, "var/log"))).faults).toEqual([]);
+    await rm(folder, { recursive: true });
+  });
+
+  test("killed while a canary, a promotion or a quarantine is being made: the log's engines, and nothing half made", async () => {
+    const folder = await newFolder();
+    const policy = {
+      mode: "automatic",
+      interval: 0.1,
+      initialDelaySeconds: 0,
+      minSamples: 20,
+      blockMs: 5,
+      watchSeconds: 0.1,
+      cooldownSeconds: 0,
+      maxSwitchesPerHour: 1000,
+      canary: { steps: [50] },
+      rules: [{ rule: "divergence", threshold: 0.2 }],
+    };
+    await writeModel(
+      folder,
+      "m",
+      { good: {}, other: {}, bad: { fault: "swapped" } },
+      { reference: "good", active: "good", shadow: { maxUtilization: 1 }, policy },
+    );
+    for (const word of ["canary:policy", "quarantine:policy", "switch:policy"]) {
+      const gateway = startProgram("_decider.ts", folder);
+      await said(gateway, word);
+      gateway.kill("SIGKILL");
+      await once(gateway, "exit");
+      const { faults } = await verifyLog(join(folder, "var/log"));
+      expect(faults.every(({ problem }) => problem.includes("is not a log line"))).toBe(true);
+      const opened = await openScene(folder);
+      const entries = await opened.decisions();
+      const last = entries.filter(
+        ({ type, to }) => (type === "switch" || type === "rollback") && to !== null,
+      );
+      expect(await opened.active("m")).toBe(last.at(-1)?.to);
+      expect((await opened.infer("m")).engine).toBe(last.at(-1)?.to);
+      const ofBad = entries.filter(({ type, from }) => type.endsWith("quarantine") && from === "bad");
+      const { state } = await opened.engine("m", "bad");
+      expect(state === "quarantined").toBe(ofBad.at(-1)?.type === "quarantine");
+      const audit = await opened.services.audit?.verdicts("m");
+      expect(audit?.candidates.filter((each) => each.state === "canary")).toEqual([]);
       await opened.stop();
     }
     expect((await verifyLog(join(folder, "var/log"))).faults).toEqual([]);
@@ -189,9 +234,8 @@ describe("switching", () => {
   });
 });
 
-const program = fileURLToPath(new URL("_switcher.ts", import.meta.url));
-
-function startSwitcher(folder: string): ChildProcess {
+function startProgram(name: string, folder: string): ChildProcess {
+  const program = fileURLToPath(new URL(name, import.meta.url));
   return spawn(process.execPath, ["--import", "tsx", program, folder], {
     stdio: ["ignore", "pipe", "inherit"],
   });

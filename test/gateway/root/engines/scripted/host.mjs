@@ -35,7 +35,7 @@ function engine(x) {
   let time = sleepMicroseconds;
   if (fault === "slow" && Math.random() < rate) time *= 10;
   if (fault === "drift") time *= 1 + runs / 300;
-  if (fault === "slowAfterIdle" && idle > 1000) time *= 40;
+  if (fault === "slowAfterIdle" && idle > 200) time *= 40;
   sleep(time);
   lastRun = performance.now();
   if (fault === "crash" && struck) process.exit(9);
