@@ -11,6 +11,7 @@ import type { Config } from "./config.ts";
 import { systemClock } from "./core/clock.ts";
 import { createEventFeed } from "./core/event-feed.ts";
 import type { Log } from "./core/log.ts";
+import { createTurns } from "./core/turns.ts";
 import { watchCpuLoad } from "./devices/cpu-load.ts";
 import { deviceState } from "./device-state.ts";
 import { createDevices } from "./devices/devices.ts";
@@ -80,6 +81,8 @@ export async function createGateway(options: {
   const statistics = new Statistics();
   const tracing = await openTracing({ ...config.tracing, version, random, clock, log });
 
+  const turns = createTurns();
+
   // Models and their engines, each in host processes of its own.
   const models = createModels({
     repository,
@@ -121,6 +124,7 @@ export async function createGateway(options: {
       return controller.recall(model);
     },
     memoryBudgetBytes: config.memoryBudgetBytes ?? Infinity,
+    turns,
     onEvent: (event) => observe(event),
     clock,
     log,
@@ -135,8 +139,10 @@ export async function createGateway(options: {
     repository: repository.path,
     evidence: {
       verdicts: (model, engine) => auditor.verdicts(model, engine),
+      lastVerdicts: (model, engine) => auditor.lastVerdicts(model, engine),
       restart: (model, engine) => auditor.restart(model, engine),
     },
+    turns,
     onSwitched: (model, { from, to, trigger }) =>
       metrics.inc("switches_total", { model: model.name, from: from ?? "", to: to ?? "", trigger }),
     onChanged: (model) => observe({ type: "model", model }),

@@ -52,6 +52,8 @@ export interface Auditor {
    */
   shadowed(model: Model, runs: readonly AuditedRun[], reply: AuditedReply): Promise<void>;
   verdicts(model: Model, engine: Engine): readonly Verdict[];
+  /** As last judged, a second ago or so: judging takes milliseconds, which no switch may take from live requests. */
+  lastVerdicts(model: Model, engine: Engine): readonly Verdict[];
   /** Everything about one engine against the reference, for reports. */
   evidence(model: Model, engine: Engine): Evidence;
   divergence(model: Model, reference: Engine, candidate: Engine): DivergenceWindow | undefined;
@@ -85,6 +87,7 @@ export function createAuditor(options: {
   const floors = new Map<string, NoiseFloor>();
   /** Models whose decisions cannot be read, told once. */
   const undecided = new Set<string>();
+  const judged = new WeakMap<Engine, readonly Verdict[]>();
   const lastRunSeconds = new WeakMap<Engine, { live: number; shadow: number }>();
 
   function evidenceOf(model: Model, engine: Engine): Evidence {
@@ -138,14 +141,15 @@ export function createAuditor(options: {
     }
   }
 
-  function addErrors(model: Model, runs: readonly AuditedRun[]): void {
+  /** Each run counts once, well ended or not: the reference's too, and without a reference everyone's. */
+  function addAttempts(model: Model, runs: readonly AuditedRun[]): void {
+    // An input that every engine refuses, or the reference too, says nothing against the others.
+    if (runs.every(({ error }) => error)) return;
     const reference = runs.find(({ engine }) => engine === model.reference);
-    // An input that the reference refuses too says nothing against the others.
-    if (reference?.error) return;
     for (const { engine, error } of runs) {
-      if (!error) continue;
-      evidenceOf(model, engine).add({ type: "error", blockId: blockOf(model) });
-      if (reference) {
+      if (error && reference?.error && engine !== model.reference) continue;
+      evidenceOf(model, engine).add({ type: error ? "error" : "ran", blockId: blockOf(model) });
+      if (error && reference && engine !== model.reference) {
         const labels = { model: model.name, reference: reference.engine.id, candidate: engine.id };
         metrics.inc("comparisons_total", { ...labels, result: "invalid" });
       }
@@ -250,13 +254,15 @@ export function createAuditor(options: {
 
   function judgeEngine(model: Model, engine: Engine): Verdict[] {
     const { policy, deadlineMs } = model.config;
-    return judge(evidenceOf(model, engine), {
+    const verdicts = judge(evidenceOf(model, engine), {
       role: roleOf(model, engine),
       isReference: engine === model.reference || model.reference === undefined,
       hasDeadline: deadlineMs !== undefined,
       alpha: policy.alpha,
       rules: policy.rules,
     });
+    judged.set(engine, verdicts);
+    return verdicts;
   }
 
   function publishDivergence(model: Model, engine: Engine): void {
@@ -318,15 +324,19 @@ export function createAuditor(options: {
     },
     async shadowed(model, runs, reply) {
       addPairs(model, runs);
-      addErrors(model, runs);
+      addAttempts(model, runs);
       await compareRuns(model, runs, reply);
     },
     verdicts: judgeEngine,
+    lastVerdicts: (model, engine) => judged.get(engine) ?? judgeEngine(model, engine),
     evidence: evidenceOf,
     divergence: divergenceOf,
     noise: noiseOf,
     publish: publishEngine,
-    restart: (model, engine) => keeper.restart(model, engine),
+    restart(model, engine) {
+      keeper.restart(model, engine);
+      judged.delete(engine);
+    },
     forget(model) {
       keeper.forget(model);
       undecided.delete(model);

@@ -65,6 +65,8 @@ export type EvidenceEvent =
     }
   /** A live request that got no answer in time: a miss without a time. */
   | { readonly type: "late"; readonly blockId: number; readonly timeValid: boolean }
+  /** A run in the shadow ended without an error. A live one is told by `live`. */
+  | { readonly type: "ran"; readonly blockId: number }
   /** The engine failed on an input, live or in the shadow. Not for inputs that the reference refuses too. */
   | { readonly type: "error"; readonly blockId: number }
   | { readonly type: "device"; readonly state: DeviceState }
@@ -212,7 +214,6 @@ export function createEvidence(options: {
     counts.comparisons += 1;
     counts[result === "bit_equal" ? "bitEqual" : result] += 1;
     if (flip) counts.flips += 1;
-    choices.attempt.add(event.blockId, false);
     const outside = result === "diverged" || result === "invalid";
     // A decision that could not be read is neither a flip nor none.
     choices.comparison.add(event.blockId, { flip: flip ?? null, outside });
@@ -248,6 +249,8 @@ export function createEvidence(options: {
           return addLive(event);
         case "late":
           return addLate(event);
+        case "ran":
+          return choices.attempt.add(event.blockId, false);
         case "error":
           counts.errors += 1;
           return choices.attempt.add(event.blockId, true);

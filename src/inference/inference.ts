@@ -113,7 +113,7 @@ export function createInference(options: InferenceOptions): Inference {
     if (lost.healthy > 0) return lost;
     const { standby, active } = model;
     for (const engine of [standby, active, ...model.engines.values()])
-      if (engine && engine !== lost && engine.healthy > 0 && !engine.quarantined) return engine;
+      if (engine && engine !== lost && engine.healthy > 0 && engine.canTakeOver) return engine;
     return lost;
   }
 

@@ -47,6 +47,8 @@ export interface EngineOptions {
 export class Engine implements Runner {
   readonly id: string;
   readonly folder: EngineFolder & { manifest: EngineManifest };
+  /** It was active and rolled back; a person alone brings it back. */
+  rolledBack = false;
   #options: EngineOptions;
   #pools: Record<PoolRole, EnginePool | undefined> = { serving: undefined, shadow: undefined };
   #starting: Record<PoolRole, Promise<void> | undefined> = { serving: undefined, shadow: undefined };
@@ -124,6 +126,11 @@ export class Engine implements Runner {
 
   get quarantined(): boolean {
     return this.#quarantine !== undefined;
+  }
+
+  /** It may answer clients in the active engine's place, unasked. */
+  get canTakeOver(): boolean {
+    return !this.quarantined && !this.rolledBack;
   }
 
   quarantine(reason: string | undefined): void {

@@ -43,7 +43,7 @@ export class Model {
   /** The switch itself: one assignment between two requests. Requests in flight end where they began. */
   activate(engine: Engine): void {
     if (engine === this.#active) return;
-    this.standby = this.#active;
+    this.standby = this.#active?.canTakeOver ? this.#active : undefined;
     this.#active = engine;
   }
 
@@ -70,7 +70,8 @@ export class Model {
   /** Engines that run beside the live traffic, the active one as control; none where there is nobody to compare it with. */
   get shadowed(): Engine[] {
     if (this.config.shadow.sampleRate === 0) return [];
-    const candidates = this.candidates.filter((engine) => !engine.quarantined);
+    // The others are measured by the reference, so that it goes on even in quarantine.
+    const candidates = this.candidates.filter((engine) => !engine.quarantined || engine === this.reference);
     if (candidates.length === 0) return [];
     return this.#active && !this.#active.quarantined ? [this.#active, ...candidates] : candidates;
   }

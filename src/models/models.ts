@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
+import type { Turns } from "../core/turns.ts";
 import { Engine, type EnginePool, type PoolRole } from "./engine.ts";
 import type { EngineManifest, ModelConfig } from "./manifest.ts";
 import { createMemoryBudget } from "./memory-budget.ts";
@@ -28,9 +29,11 @@ export interface ModelsOptions {
     engine: EngineFolder & { manifest: EngineManifest },
     role: PoolRole,
   ) => EnginePool;
-  /** Puts what the store knows of a model's engines (quarantines) in force; names the one that a switch made active. */
+  /** Puts what the store knows of a model's engines (those taken out) in force; names the one that a switch made active. */
   readonly recall: (model: Model) => Promise<string | undefined>;
   readonly memoryBudgetBytes: number;
+  /** Loads and switches of one model take turns, or a load would put back what a switch has just changed. */
+  readonly turns: Turns;
   readonly onEvent: (event: ModelEvent) => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -61,11 +64,10 @@ export interface Models {
 }
 
 export function createModels(options: ModelsOptions): Models {
-  const { repository, openPool, recall, onEvent, clock, log } = options;
+  const { repository, openPool, recall, turns, onEvent, clock, log } = options;
   const models = new Map<string, Model>();
   /** Models that could not even be read, with the reason. */
   const failures = new Map<string, string>();
-  const turns = new Map<string, Promise<void>>();
   let started = false;
   let closed = false;
 
@@ -128,6 +130,12 @@ export function createModels(options: ModelsOptions): Models {
         isDeepStrictEqual(hostSettings(before.config), hostSettings(folder.config));
       engines.set(entry.id, same ? old : createEngine(folder.config, { ...entry, manifest: entry.manifest }));
     }
+    const { reference } = folder.config;
+    if (reference !== undefined && !engines.has(reference))
+      log.warn(
+        { model: folder.name, reference, reason: broken.get(reference) ?? "there is no such engine" },
+        "the reference that model.yaml names cannot be used: flips and divergence are not judged, and nothing is promoted automatically",
+      );
     return new Model({
       name: folder.name,
       directory: folder.directory,
@@ -137,7 +145,7 @@ export function createModels(options: ModelsOptions): Models {
     });
   }
 
-  /** Engines in the order they are tried as active; a quarantined one only before there is nothing at all. */
+  /** Engines in the order they are tried as active; one that was taken out only before there is nothing at all. */
   async function preferences(model: Model, before: Model | undefined): Promise<Engine[]> {
     const stored = await recall(model);
     const wanted = [before?.active?.id, stored, model.config.active, model.reference?.id];
@@ -146,7 +154,7 @@ export function createModels(options: ModelsOptions): Models {
       ...model.engines.values(),
     ];
     return [...new Set(engines.filter((engine) => engine !== undefined))].toSorted(
-      (a, b) => Number(a.quarantined) - Number(b.quarantined),
+      (a, b) => Number(b.canTakeOver) - Number(a.canTakeOver),
     );
   }
 
@@ -228,15 +236,6 @@ export function createModels(options: ModelsOptions): Models {
     await Promise.all([...model.engines.values()].map((engine) => engine.unload()));
   }
 
-  /** One operation on a model at a time; others are not held up. */
-  function inTurn(name: string, work: () => Promise<void>): Promise<void> {
-    const mine = (turns.get(name) ?? Promise.resolve()).then(work);
-    const settled = mine.catch(() => undefined);
-    turns.set(name, settled);
-    void settled.then(() => turns.get(name) === settled && turns.delete(name));
-    return mine;
-  }
-
   async function prepare(name: string): Promise<void> {
     const folder = await repository.read(name);
     if (folder.config?.load !== "onDemand") return loadModel(name);
@@ -248,22 +247,28 @@ export function createModels(options: ModelsOptions): Models {
     setState(model, "idle", "loads on demand");
   }
 
+  /** Nobody has used the model for as long as its folder says. */
+  function unused(model: Model): boolean {
+    const limit = model.config.idleUnloadSeconds;
+    if (limit === 0 || !model.active || models.get(model.name) !== model) return false;
+    const engines = [...model.engines.values()];
+    // An idle model holds engines too, when one was pinned, or made active and not asked yet.
+    const holds = model.state === "idle" && engines.some((engine) => engine.resident);
+    if (model.state !== "ready" && !holds) return false;
+    const lastUsed = Math.max(...engines.map((engine) => engine.lastUsedSeconds));
+    return !engines.some((engine) => engine.busy) && clock.seconds() - lastUsed >= limit;
+  }
+
   function unloadIdle(): void {
-    for (const model of models.values()) {
-      const limit = model.config.idleUnloadSeconds;
-      if (limit === 0 || !model.active) continue;
-      // An idle model holds engines too, when one was pinned, or made active and not asked yet.
-      const holds = model.state === "idle" && [...model.engines.values()].some((engine) => engine.resident);
-      if (model.state !== "ready" && !holds) continue;
-      const busy = [...model.engines.values()].some((engine) => engine.busy);
-      const lastUsed = Math.max(...[...model.engines.values()].map((engine) => engine.lastUsedSeconds));
-      if (busy || clock.seconds() - lastUsed < limit) continue;
-      void inTurn(model.name, async () => {
-        if (model.state === "ready") setState(model, "idle", `not used for ${limit} s`);
-        else if (model.state !== "idle") return;
-        await unloadEngines(model);
-      });
-    }
+    for (const model of models.values())
+      if (unused(model))
+        void turns.take(model.name, async () => {
+          // A switch may have come first.
+          if (!unused(model)) return;
+          if (model.state === "ready")
+            setState(model, "idle", `not used for ${model.config.idleUnloadSeconds} s`);
+          await unloadEngines(model);
+        });
   }
   const sweep = setInterval(unloadIdle, 500);
   sweep.unref();
@@ -281,10 +286,12 @@ export function createModels(options: ModelsOptions): Models {
       const names = await repository.names();
       await Promise.all(
         names.map((name) =>
-          inTurn(name, () => prepare(name)).catch((error: unknown) => {
-            log.error({ model: name, err: error }, "model cannot be loaded");
-            failures.set(name, (error as Error).message);
-          }),
+          turns
+            .take(name, () => prepare(name))
+            .catch((error: unknown) => {
+              log.error({ model: name, err: error }, "model cannot be loaded");
+              failures.set(name, (error as Error).message);
+            }),
         ),
       );
       started = true;
@@ -317,12 +324,12 @@ export function createModels(options: ModelsOptions): Models {
       return [...names].toSorted().map((name) => indexEntry(name, models.get(name), failures.get(name)));
     },
     load: (name) =>
-      inTurn(name, async () => {
+      turns.take(name, async () => {
         await loadModel(name);
         failures.delete(name);
       }),
     unload: (name) =>
-      inTurn(name, async () => {
+      turns.take(name, async () => {
         const model = models.get(name);
         if (!model)
           throw new GatewayError("notFound", `model "${name}" is not known, so it cannot be unloaded`);
@@ -333,7 +340,7 @@ export function createModels(options: ModelsOptions): Models {
       if (model.active?.serving) return wakeActive(model);
       // A resident engine answers while the active one comes up; the request names it.
       const resident = [model.standby, ...model.engines.values()].find(
-        (engine) => engine?.serving && !engine.quarantined,
+        (engine) => engine?.serving && engine.canTakeOver,
       );
       const waking = wakeActive(model);
       if (!resident) return waking;
@@ -346,7 +353,9 @@ export function createModels(options: ModelsOptions): Models {
       if (closed) return;
       closed = true;
       clearInterval(sweep);
-      await Promise.all([...models.values()].map((model) => inTurn(model.name, () => unloadEngines(model))));
+      await Promise.all(
+        [...models.values()].map((model) => turns.take(model.name, () => unloadEngines(model))),
+      );
     },
   };
 }

@@ -100,7 +100,7 @@ export function createShadow(options: {
       let ready = started.get(runner);
       if (!ready) started.set(runner, (ready = onStarted(model, engine)));
       await ready;
-      return engine.quarantined ? undefined : runner;
+      return engine.quarantined && engine !== model.reference ? undefined : runner;
     } catch (error) {
       retryAt.set(engine, clock.seconds() + retrySeconds);
       log.warn(

@@ -13,6 +13,11 @@ export async function carryOut(
   if (action.type === "none") return false;
   const engine = model.engines.get(action.engine);
   if (!engine) return false;
+  if (action.type === "watch") {
+    // The switch is in the log, and with it that a watch follows.
+    tracks.enter(model.name, engine.id, "watch");
+    return false;
+  }
   const { policy } = model.config;
   const why: Why = {
     trigger: "policy",
@@ -21,7 +26,10 @@ export async function carryOut(
     verdicts: looked.find(({ id }) => id === engine.id)?.verdicts ?? [],
     details: { policy },
   };
-  if (policy.mode === "advise" || policy.dryRun) return advise(model, action, why, { changes, tracks });
+  // Eligible for nothing but a person's decision, where nothing says that its outputs are right.
+  const adviceOnly = action.type === "eligible" && !model.reference;
+  if (policy.mode === "advise" || policy.dryRun || adviceOnly)
+    return advise(model, action, why, { changes, tracks });
   const about = { from: engine.id, to: null, ...why };
   switch (action.type) {
     case "eligible":
@@ -38,14 +46,9 @@ export async function carryOut(
     case "promote":
       await changes.moveTo(model, engine, { type: "switch", ...why });
       break;
-    case "hold": {
-      const { state } = tracks.engine(model.name, engine.id);
-      const states = { [engine.id]: { from: state, to: "observing" } };
-      await changes.note(model, { type: "hold", ...about, states });
-      changes.endCanary(model);
-      tracks.enter(model.name, engine.id, "observing");
+    case "hold":
+      await changes.hold(model, engine, why);
       break;
-    }
     case "quarantine":
     case "rollBack":
       await changes.takeOut(model, engine, action.reason, why);
@@ -58,7 +61,7 @@ export async function carryOut(
 
 async function advise(
   model: Model,
-  action: Exclude<Action, { type: "none" }>,
+  action: Exclude<Action, { type: "none" | "watch" }>,
   why: Why,
   { changes, tracks }: { readonly changes: Changes; readonly tracks: Tracks },
 ): Promise<boolean> {

@@ -7,7 +7,6 @@ import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Models } from "../models/models.ts";
 import type { Memory } from "./memory.ts";
-import { without } from "./model-state.ts";
 import type { Tracks } from "./tracks.ts";
 
 /** Who or what asked for a change, and on which grounds. */
@@ -30,11 +29,17 @@ export interface Changes {
   moveTo(model: Model, engine: Engine, why: Why & Pick<Decision, "type">): Promise<SwitchResult>;
   takeOut(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void>;
   beginCanary(model: Model, engine: Engine, step: number, why: Why): Promise<void>;
+  /** Takes the canary's share back, with a line in the log; it is observed anew. */
+  hold(model: Model, engine: Engine, why: Why): Promise<void>;
+  /** As `hold`, without a line: what ended it is logged by whoever did. */
   endCanary(model: Model): void;
   /** Where a roll-back goes, best first: the last good active engine, the reference. */
   fallbacks(model: Model): Engine[];
   note(model: Model, decision: Omit<Decision, "model">): Promise<LogEntry>;
 }
+
+/** A roll-back that nothing could take over from is tried again after this time at the latest. */
+const mostRetrySeconds = 600;
 
 export function createChanges(options: {
   readonly models: Pick<Models, "wake">;
@@ -65,37 +70,32 @@ export function createChanges(options: {
     engine: Engine,
     why: Why & Pick<Decision, "type">,
   ): Promise<SwitchResult> {
-    const from = model.active?.id ?? engine.id;
-    await engine.ready();
+    const before = model.active ?? engine;
+    const from = before.id;
+    await makeReady(engine);
     if (engine.quarantined) await lift(model, engine, why);
     const to = why.type === "switch" ? "promoted" : "settled";
-    const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to } };
+    const canary = tracks.model(model.name).canary?.engine;
+    const states = {
+      ...(canary && { [canary.id]: { from: "canary", to: "observing" } }),
+      [engine.id]: { from: tracks.engine(model.name, engine.id).state, to },
+    };
     const entry = await note(model, { ...why, from, to: engine.id, states });
+    if (why.type === "rollback") before.rolledBack = true;
+    engine.rolledBack = false;
     model.activate(engine);
     endCanary(model);
-    if (from !== engine.id)
-      tracks.enter(model.name, from, why.type === "rollback" ? "rolledBack" : "observing");
+    if (before !== engine) {
+      tracks.enter(model.name, from, before.rolledBack ? "rolledBack" : "observing");
+      if (before.rolledBack) release(before, "serving");
+    }
     tracks.enter(model.name, engine.id, to);
-    remember(model, engine, entry);
+    memory.record(model, entry);
     onSwitched(model, entry);
     onChanged(model);
     // An idle model has an engine again; should that have been lost just now, its next request wakes it.
     if (model.state === "idle") await models.wake(model).catch(() => undefined);
     return { model: model.name, from, to: engine.id, decision: entry };
-  }
-
-  function remember(model: Model, engine: Engine, entry: LogEntry): void {
-    const nowMs = clock.now().getTime();
-    const { saved } = tracks.model(model.name);
-    const untilMs = nowMs + model.config.policy.cooldownSeconds * 1000;
-    memory.save(model.name, {
-      active: engine.id,
-      standby: model.standby?.id ?? null,
-      decision: entry.seq,
-      switchTimesMs: [...saved.switchTimesMs, nowMs].filter((time) => nowMs - time < 3_600_000).slice(-1000),
-      pausedUntilMs: untilMs,
-      ...(entry.trigger === "manual" ? { heldUntilMs: untilMs } : {}),
-    });
   }
 
   /** The evidence that led to the quarantine is answered by a person: it begins anew, or it would speak again at once. */
@@ -110,8 +110,7 @@ export function createChanges(options: {
     });
     engine.quarantine(undefined);
     tracks.enter(model.name, engine.id, "observing");
-    const quarantined = without(tracks.model(model.name).saved.quarantined, engine.id);
-    memory.save(model.name, { quarantined, decision: entry.seq });
+    memory.record(model, entry);
     onLifted(model, engine);
   }
 
@@ -119,7 +118,16 @@ export function createChanges(options: {
     const track = tracks.model(model.name);
     const engine = track.canary?.engine;
     track.canary = undefined;
-    if (engine && engine !== model.active && engine !== model.standby) release(engine, "serving");
+    if (!engine) return;
+    if (tracks.engine(model.name, engine.id).state === "canary")
+      tracks.enter(model.name, engine.id, "observing");
+    if (engine !== model.active && engine !== model.standby) release(engine, "serving");
+  }
+
+  async function hold(model: Model, engine: Engine, why: Why): Promise<void> {
+    const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to: "observing" } };
+    await note(model, { type: "hold", from: engine.id, to: null, ...why, states });
+    endCanary(model);
   }
 
   /** Frees what no longer serves; what it is working on is answered first, which nobody waits for. */
@@ -131,7 +139,7 @@ export function createChanges(options: {
 
   function fallbacks(model: Model): Engine[] {
     const engines = [model.standby, model.reference].filter((engine) => engine !== undefined);
-    return [...new Set(engines)].filter((engine) => engine !== model.active && !engine.quarantined);
+    return [...new Set(engines)].filter((engine) => engine !== model.active && engine.canTakeOver);
   }
 
   /** @returns why nothing could take over, or undefined when something did. */
@@ -150,15 +158,30 @@ export function createChanges(options: {
     return why;
   }
 
+  /** Said once for each cause, and tried again ever more seldom: nothing changes by itself that often. */
+  async function stayActive(
+    model: Model,
+    engine: Engine,
+    reason: string,
+    stuck: string,
+    grounds: Grounds,
+  ): Promise<void> {
+    const track = tracks.engine(model.name, engine.id);
+    track.rollBacksFailed += 1;
+    const seconds = model.config.policy.interval * 2 ** track.rollBacksFailed;
+    track.nextRollBackSeconds = clock.seconds() + Math.min(mostRetrySeconds, seconds);
+    const cause = `${grounds.trigger} ${stuck}`;
+    if (track.stuck === cause) return;
+    const held = { from: engine.id, to: null, actor: "policy", ...grounds };
+    await note(model, { type: "hold", ...held, reason: `${reason}; ${stuck}, so it stays active` });
+    track.stuck = cause;
+  }
+
   async function takeOut(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void> {
     if (engine.quarantined) return;
     if (engine === model.active) {
       const stuck = await rollBack(model, reason, grounds);
-      if (stuck !== undefined) {
-        const held = { from: engine.id, to: null, actor: "policy", ...grounds };
-        await note(model, { type: "hold", ...held, reason: `${reason}; ${stuck}, so it stays active` });
-        return;
-      }
+      if (stuck !== undefined) return stayActive(model, engine, reason, stuck, grounds);
     }
     const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to: "quarantined" } };
     const decision = { from: engine.id, to: null, actor: "policy", reason, states, ...grounds };
@@ -166,14 +189,14 @@ export function createChanges(options: {
     if (tracks.model(model.name).canary?.engine === engine) endCanary(model);
     engine.quarantine(reason);
     tracks.enter(model.name, engine.id, "quarantined");
-    const quarantined = { ...tracks.model(model.name).saved.quarantined, [engine.id]: reason };
-    memory.save(model.name, { quarantined, decision: entry.seq });
+    memory.record(model, entry);
     onChanged(model);
-    release(engine);
+    // The reference serves nobody now, but what it says in the shadow goes on being the measure of the others.
+    release(engine, engine === model.reference ? "serving" : undefined);
   }
 
   async function beginCanary(model: Model, engine: Engine, step: number, why: Why): Promise<void> {
-    await engine.ready();
+    await makeReady(engine);
     const percent = model.config.policy.canary.steps[step] ?? 100;
     const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to: "canary" } };
     const from = model.active?.id ?? null;
@@ -184,5 +207,15 @@ export function createChanges(options: {
     tracks.model(model.name).canary = { engine, share: percent / 100 };
   }
 
-  return { moveTo, takeOut, beginCanary, endCanary, fallbacks, note };
+  return { moveTo, takeOut, beginCanary, hold, endCanary, fallbacks, note };
+}
+
+/** @throws GatewayError `conflict`: a change that memory is too small for cannot be made, while serving goes on. */
+async function makeReady(engine: Engine): Promise<void> {
+  try {
+    await engine.ready();
+  } catch (error) {
+    if (!(error instanceof GatewayError) || error.code !== "unavailable") throw error;
+    throw new GatewayError("conflict", error.message, { cause: error });
+  }
 }

@@ -4,26 +4,30 @@ import type { Clock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { createSlices } from "../core/slices.ts";
+import type { Turns } from "../core/turns.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Models } from "../models/models.ts";
 import type { Store } from "../store/store.ts";
 import { carryOut } from "./carry-out.ts";
 import { createChanges, type Grounds, type SwitchResult } from "./changes.ts";
-import { decide, type CandidateState, type EngineEvidence, type RuleVerdict } from "./decide.ts";
+import { decide, takingOut, type CandidateState, type EngineEvidence, type RuleVerdict } from "./decide.ts";
 import { createMemory } from "./memory.ts";
-import { createTracks } from "./tracks.ts";
+import { whyTakenOut } from "./model-state.ts";
+import { createTracks, notStuck, type ModelTrack } from "./tracks.ts";
 
 /** Where the controller gets its evidence. */
 export interface EvidenceSource {
   /** Verdicts on one engine of a model, the active one included. */
   verdicts(model: Model, engine: Engine): readonly RuleVerdict[];
+  /** As they were a moment ago, for nothing: what a person decides does not depend on them. */
+  lastVerdicts(model: Model, engine: Engine): readonly RuleVerdict[];
   /** Begins the evidence on an engine anew: a person has lifted its quarantine. */
   restart(model: Model, engine: Engine): void;
 }
 
 export interface Controller {
-  /** Puts a model's stored quarantines in force; names the engine that the last switch made active, if any. */
+  /** Puts what is stored on a model's engines in force; names the one that the last switch made active, if any. */
   recall(model: Model): Promise<string | undefined>;
   /** Called when a model is ready: standby and canary are those of its present engines. */
   adopt(model: Model): void;
@@ -31,8 +35,8 @@ export interface Controller {
   switch(model: string, engine: string, reason: string, actor: string): Promise<SwitchResult>;
   rollback(model: string, reason: string, actor: string): Promise<SwitchResult>;
   /**
-   * Takes an engine out by a self-check or a verdict. An active one is rolled back first, if anything else can serve;
-   * unless the policy is automatic, that is advised only.
+   * Takes an engine out by a self-check. An active one is rolled back first, if anything else can serve; unless the
+   * policy is automatic and no person's switch is held, that is advised only, and in a dry run so is everything.
    */
   quarantine(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void>;
   /** Writes something into the log that changed nothing (a fallback, an engine that failed). */
@@ -61,39 +65,50 @@ export function createController(options: {
   readonly keyPrefix: string;
   readonly repository: string;
   readonly evidence: EvidenceSource;
+  /** Decisions on one model are made one after another, and not while it is being loaded or unloaded. */
+  readonly turns: Turns;
   readonly onSwitched: (model: Model, decision: LogEntry) => void;
   readonly onChanged: (model: Model) => void;
   readonly random: () => number;
   readonly clock: Clock;
   readonly log: Log;
 }): Controller {
-  const { models, evidence, onChanged, random, clock, log } = options;
+  const { models, evidence, turns, onChanged, random, clock, log } = options;
   const tracks = createTracks({ clock });
   const memory = createMemory({ ...options, tracks });
   const onLifted = (model: Model, engine: Engine) => evidence.restart(model, engine);
   const changes = createChanges({ ...options, tracks, memory, onLifted });
-  const turns = new Map<string, Promise<unknown>>();
+  const pending = new Set<Promise<unknown>>();
+  /** Models whose next look has been asked for. */
+  const awaited = new Set<string>();
 
-  /** Decisions on one model are made one after another. */
   function inTurn<T>(model: string, work: () => Promise<T>): Promise<T> {
-    const mine = (turns.get(model) ?? Promise.resolve()).then(work);
-    turns.set(
-      model,
-      mine.catch(() => undefined),
-    );
+    const mine = turns.take(model, work);
+    const settled = mine.catch(() => undefined).then(() => void pending.delete(settled));
+    pending.add(settled);
     return mine;
   }
 
   function evidenceOf(model: Model, engine: Engine): EngineEvidence {
     const track = tracks.engine(model.name, engine.id);
     const verdicts = evidence.verdicts(model, engine);
-    const failed = verdicts.some(({ verdict }) => verdict === "fail");
+    const needed = engine !== model.active && (engine === model.reference || engine === model.standby);
+    const passes = verdicts.every(({ verdict }) => verdict === "pass");
     const open = verdicts.some(({ verdict }) => verdict === "inconclusive");
+    const fails = verdicts.some(({ verdict }) => verdict === "fail");
+    const failed = takingOut({ verdicts, needed }).length > 0;
     track.failures = failed ? track.failures + 1 : 0;
-    track.inconclusives = !failed && open ? track.inconclusives + 1 : 0;
+    // A canary that is given no more live requests would wait for its samples for ever.
+    const starved =
+      track.state === "canary" &&
+      track.canarySamples < model.config.policy.minSamples &&
+      track.canarySamples === track.canarySeen;
+    track.canarySeen = track.canarySamples;
+    track.inconclusives = !fails && (open || starved) ? track.inconclusives + 1 : 0;
+    if (!failed) Object.assign(track, notStuck);
     if (!failed && takesOut.has(track.advised)) track.advised = "";
-    if (track.state === "eligible" && (failed || open)) tracks.enter(model.name, engine.id, "observing");
-    return { ...track, id: engine.id, verdicts };
+    if (track.state === "eligible" && !passes) tracks.enter(model.name, engine.id, "observing");
+    return { ...track, id: engine.id, verdicts, needed };
   }
 
   async function checkModel(model: Model): Promise<void> {
@@ -104,6 +119,7 @@ export function createController(options: {
     if (!active || policy.mode === "off" || model.state !== "ready" || nowSeconds < track.nextCheckSeconds)
       return;
     track.nextCheckSeconds = nowSeconds + policy.interval;
+    await tendCanary(model);
     const nowMs = clock.now().getTime();
     const { pausedUntilMs, heldUntilMs, switchTimesMs } = track.saved;
     const activeEvidence = evidenceOf(model, active);
@@ -118,6 +134,7 @@ export function createController(options: {
       policy,
       active: activeEvidence,
       candidates,
+      hasReference: model.reference !== undefined,
       fallback: changes.fallbacks(model)[0]?.id,
       pausedUntilSeconds: nowSeconds + (pausedUntilMs - nowMs) / 1000,
       heldUntilSeconds: nowSeconds + (heldUntilMs - nowMs) / 1000,
@@ -126,24 +143,58 @@ export function createController(options: {
     if (await carryOut(model, action, [activeEvidence, ...candidates], { changes, tracks })) onChanged(model);
   }
 
+  /** A canary that was unloaded meanwhile is loaded again; one that cannot serve is none any longer. */
+  async function tendCanary(model: Model): Promise<void> {
+    const engine = tracks.model(model.name).canary?.engine;
+    if (!engine || engine.serving) return;
+    const why =
+      engine.failure ??
+      (await engine.ready().then(
+        () => undefined,
+        (error: Error) => error.message,
+      ));
+    if (why === undefined) return;
+    const reason = `the canary cannot serve: ${why}`;
+    await changes.hold(model, engine, { ...asked, trigger: "health", reason });
+  }
+
   async function quarantine(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void> {
     const { mode, dryRun } = model.config.policy;
-    if (engine !== model.active || (mode === "automatic" && !dryRun))
-      return changes.takeOut(model, engine, reason, grounds);
-    const to = changes.fallbacks(model)[0]?.id ?? null;
-    const details = { ...grounds.details, wouldDo: "rollBack" };
-    const advice = { from: engine.id, to, actor: "policy", reason, ...grounds, details };
+    const isActive = engine === model.active;
+    const held = clock.now().getTime() < tracks.model(model.name).saved.heldUntilMs;
+    const whole = { ...grounds, verdicts: evidence.verdicts(model, engine) };
+    if (!dryRun && (!isActive || (mode === "automatic" && !held)))
+      return changes.takeOut(model, engine, reason, whole);
+    const to = isActive ? (changes.fallbacks(model)[0]?.id ?? null) : null;
+    const details = { ...grounds.details, wouldDo: isActive ? "rollBack" : "quarantine" };
+    const advice = { from: engine.id, to, actor: "policy", reason, ...whole, details };
     await changes.note(model, { type: "advice", ...advice });
   }
 
+  const currentOf = (name: string) => models.list().find((model) => model.name === name);
+
+  function servingCanary(model: Model): ModelTrack["canary"] {
+    const canary = tracks.peek(model.name)?.canary;
+    return canary?.engine.serving && !canary.engine.quarantined ? canary : undefined;
+  }
+
+  async function checkInTurn({ name }: Model): Promise<void> {
+    if (awaited.has(name)) return;
+    awaited.add(name);
+    try {
+      await inTurn(name, async () => {
+        const model = currentOf(name);
+        if (model) await checkModel(model);
+      });
+    } catch (error) {
+      log.error({ model: name, err: error }, "a switching decision failed; nothing was changed");
+    } finally {
+      awaited.delete(name);
+    }
+  }
+
   async function check(): Promise<void> {
-    await Promise.all(
-      models.list().map((model) =>
-        inTurn(model.name, () => checkModel(model)).catch((error: unknown) => {
-          log.error({ model: model.name, err: error }, "a switching decision failed; nothing was changed");
-        }),
-      ),
-    );
+    await Promise.all(models.list().map(checkInTurn));
   }
 
   const timer = setInterval(() => void check(), checkMs);
@@ -151,15 +202,20 @@ export function createController(options: {
 
   return {
     async recall(model) {
-      await memory.restore(model.name);
-      const { active, quarantined } = tracks.model(model.name).saved;
-      for (const [id, reason] of Object.entries(quarantined)) {
-        const engine = model.engines.get(id);
-        if (!engine) continue;
-        if (!engine.quarantined) engine.quarantine(reason);
-        tracks.engine(model.name, id).state = "quarantined";
+      await memory.restore(model);
+      const { saved, engines: known } = tracks.model(model.name);
+      for (const engine of model.engines.values()) {
+        const quarantined = whyTakenOut(saved.quarantined, engine);
+        if (quarantined !== undefined && !engine.quarantined) engine.quarantine(quarantined);
+        engine.rolledBack = whyTakenOut(saved.rolledBack, engine) !== undefined;
+        const out = engine.quarantined ? "quarantined" : engine.rolledBack ? "rolledBack" : undefined;
+        const state = known.get(engine.id)?.state;
+        if (out) tracks.engine(model.name, engine.id).state = out;
+        // What is under its name now is another artifact.
+        else if (state === "quarantined" || state === "rolledBack")
+          tracks.enter(model.name, engine.id, "observing");
       }
-      return active ?? undefined;
+      return saved.active ?? undefined;
     },
     adopt(model) {
       const track = tracks.model(model.name);
@@ -167,37 +223,56 @@ export function createController(options: {
       if (active && !track.engines.has(active.id)) tracks.enter(model.name, active.id, "settled");
       const { saved, canary } = track;
       const standby = saved.standby === null ? undefined : engines.get(saved.standby);
-      if (standby !== active) model.standby ??= standby;
-      // A canary that was rebuilt meanwhile has to show itself anew.
-      if (!canary || engines.get(canary.engine.id) === canary.engine) return;
+      if (standby !== active && standby?.canTakeOver) model.standby ??= standby;
+      const why = canary && whyNoCanary(model, canary.engine);
+      if (!canary || why === undefined) return;
+      // Traffic first: the files no longer allow it any.
+      const states = { [canary.engine.id]: { from: "canary", to: "observing" } };
       changes.endCanary(model);
-      tracks.enter(model.name, canary.engine.id, "observing");
+      changes
+        .note(model, { type: "hold", from: canary.engine.id, to: null, ...asked, reason: why, states })
+        .catch((error: unknown) =>
+          log.error({ model: model.name, err: error }, "a hold could not be logged"),
+        );
     },
-    switch: (name, id, reason, actor) =>
-      inTurn(name, () => {
+    async switch(name, id, reason, actor) {
+      // Nobody waits in line to hear that there is no such engine.
+      models.get(name).engine(id);
+      return inTurn(name, () => {
         const model = models.get(name);
-        return changes.moveTo(model, model.engine(id), { type: "switch", trigger: "manual", actor, reason });
-      }),
-    rollback: (name, reason, actor) =>
-      inTurn(name, () => {
+        const engine = model.engine(id);
+        const verdicts = evidence.lastVerdicts(model, engine);
+        const why = { trigger: "manual", actor, reason, verdicts } as const;
+        return changes.moveTo(model, engine, { type: "switch", ...why });
+      });
+    },
+    async rollback(name, reason, actor) {
+      models.get(name);
+      return inTurn(name, () => {
         const model = models.get(name);
         const [to] = changes.fallbacks(model);
         if (!to)
           throw new GatewayError(
             "conflict",
-            `model "${name}" has no engine to roll back to: none was active before "${model.active?.id}"; switch to one by name`,
+            `model "${name}" has no engine to roll back to: none that may take over was active before "${model.active?.id}"; switch to one by name`,
           );
-        return changes.moveTo(model, to, { type: "rollback", trigger: "manual", actor, reason });
+        // As with every roll-back, what is known of the engine that is left.
+        const verdicts = model.active ? evidence.lastVerdicts(model, model.active) : [];
+        return changes.moveTo(model, to, { type: "rollback", trigger: "manual", actor, reason, verdicts });
+      });
+    },
+    quarantine: ({ name }, engine, reason, grounds) =>
+      inTurn(name, async () => {
+        const model = currentOf(name);
+        // An engine that was replaced meanwhile has taken its faults along.
+        if (model?.engines.get(engine.id) === engine) await quarantine(model, engine, reason, grounds);
       }),
-    quarantine: (model, engine, reason, grounds) =>
-      inTurn(model.name, () => quarantine(model, engine, reason, grounds)),
     async note(model, decision) {
       await changes.note(model, decision);
     },
     chooseCanary(model) {
-      const canary = tracks.peek(model.name)?.canary;
-      if (!canary?.engine.serving || canary.engine.quarantined) return undefined;
-      return random() < canary.share ? canary.engine : undefined;
+      const canary = servingCanary(model);
+      return canary && random() < canary.share ? canary.engine : undefined;
     },
     canaryServed(model, engine) {
       tracks.engine(model.name, engine.id).canarySamples++;
@@ -208,7 +283,7 @@ export function createController(options: {
       return tracks.peek(model.name)?.canary?.engine === engine ? "canary" : "candidate";
     },
     shares(model) {
-      const canary = tracks.peek(model.name)?.canary;
+      const canary = servingCanary(model);
       const shares = new Map<string, number>();
       if (model.active) shares.set(model.active.id, 1 - (canary?.share ?? 0));
       if (canary) shares.set(canary.engine.id, canary.share);
@@ -217,10 +292,24 @@ export function createController(options: {
     check,
     async close() {
       clearInterval(timer);
-      await Promise.all(turns.values());
+      await Promise.all(pending);
     },
   };
 }
 
 /** Advice that a verdict takes back when it no longer fails. */
 const takesOut: ReadonlySet<string> = new Set(["quarantine", "rollBack"]);
+
+const asked = { trigger: "policy", actor: "policy" } as const;
+
+/** Why a model as its files are now has no such canary; undefined when it may. */
+function whyNoCanary(model: Model, engine: Engine): string | undefined {
+  const { mode, dryRun } = model.config.policy;
+  if (mode !== "automatic") return `canary ended: policy mode is ${mode}`;
+  if (dryRun) return "canary ended: the policy is a dry run";
+  if (!model.reference) return "canary ended: the model has no reference engine any longer";
+  if (model.engines.get(engine.id) !== engine) return "canary ended: its files have changed";
+  if (engine !== model.active && !model.candidates.includes(engine))
+    return "canary ended: it is no candidate any longer";
+  return undefined;
+}

@@ -1,8 +1,8 @@
 import type { Policy } from "../models/manifest.ts";
 
 /**
- * Life of a candidate: observing -> eligible -> canary -> promoted (it is active) -> watch -> settled; a failed rule
- * leads to rolledBack (from live traffic) and quarantined.
+ * Life of a candidate: observing -> eligible -> canary -> promoted (it is active) -> watch (nothing else is promoted)
+ * -> settled; a failed rule leads to rolledBack (from live traffic) and quarantined.
  */
 export type CandidateState =
   | "observing"
@@ -35,8 +35,15 @@ export interface EngineEvidence {
   readonly canaryStep: number;
   /** Live requests it answered since this canary step began. */
   readonly canarySamples: number;
+  /** A roll-back that nothing could take over from is not tried again before. */
+  readonly nextRollBackSeconds: number;
   /** What was last advised about it, where decisions are advice only. */
   readonly advised: string;
+  /**
+   * The reference, by which flips are told, or the standby, while another engine is active: what a roll-back goes to
+   * is not taken out for being slower than what it goes back from.
+   */
+  readonly needed: boolean;
 }
 
 export interface DecisionInput {
@@ -44,13 +51,15 @@ export interface DecisionInput {
   readonly policy: Policy;
   readonly active: EngineEvidence;
   readonly candidates: readonly EngineEvidence[];
+  /** Without a reference nothing says whether an engine's outputs are right, however fast it is. */
+  readonly hasReference: boolean;
   /** Where a roll-back goes: the last good active engine, else the reference; undefined when neither can serve. */
   readonly fallback: string | undefined;
   /** The cooldown after a switch keeps automatic promotion away until then. */
   readonly pausedUntilSeconds: number;
   /** A person has switched: what they chose is not undone until then. */
   readonly heldUntilSeconds: number;
-  /** When earlier switches were made. */
+  /** When earlier automatic switches were made. */
   readonly switchSeconds: readonly number[];
 }
 
@@ -59,6 +68,7 @@ export type Action =
   | { readonly type: "eligible"; readonly engine: string; readonly reason: string }
   | { readonly type: "canary"; readonly engine: string; readonly step: number; readonly reason: string }
   | { readonly type: "promote"; readonly engine: string; readonly reason: string }
+  | { readonly type: "watch"; readonly engine: string; readonly reason: string }
   | { readonly type: "settle"; readonly engine: string; readonly reason: string }
   | { readonly type: "hold"; readonly engine: string; readonly reason: string }
   | { readonly type: "quarantine"; readonly engine: string; readonly reason: string }
@@ -74,19 +84,29 @@ export function decide(input: DecisionInput): Action {
   const { policy, nowSeconds, heldUntilSeconds } = input;
   if (policy.mode === "off") return { type: "none", reason: "policy mode is off" };
   if (policy.mode === "automatic" && !policy.dryRun && nowSeconds < heldUntilSeconds)
-    return {
-      type: "none",
-      reason: `switched by hand; held for another ${Math.ceil(heldUntilSeconds - nowSeconds)} s (cooldownSeconds ${policy.cooldownSeconds})`,
-    };
+    return (
+      beginWatch(input) ?? {
+        type: "none",
+        reason: `switched by hand; held for another ${Math.ceil(heldUntilSeconds - nowSeconds)} s (cooldownSeconds ${policy.cooldownSeconds})`,
+      }
+    );
   return judgeActive(input) ?? judgeCandidates(input) ?? advanceCanary(input) ?? promoteNext(input);
 }
 
-function judgeActive({ policy, active, fallback, nowSeconds }: DecisionInput): Action | undefined {
+/** From the first look after a switch on; the watch then lasts for watchSeconds. */
+function beginWatch({ active, policy }: DecisionInput): Action | undefined {
+  if (active.state !== "promoted") return undefined;
+  return { type: "watch", engine: active.id, reason: `active now; watched for ${policy.watchSeconds} s` };
+}
+
+function judgeActive(input: DecisionInput): Action | undefined {
+  const { policy, active, fallback, nowSeconds } = input;
   const failed = failing(active);
   if (
     failed.length > 0 &&
     active.failures > policy.failureLimit &&
     active.advised !== "rollBack" &&
+    nowSeconds >= active.nextRollBackSeconds &&
     fallback !== undefined &&
     fallback !== active.id
   )
@@ -96,20 +116,23 @@ function judgeActive({ policy, active, fallback, nowSeconds }: DecisionInput): A
       to: fallback,
       reason: `active engine fails ${failed.join(", ")} (${active.failures} checks in a row, failureLimit ${policy.failureLimit})`,
     };
-  const watched = active.state === "promoted" || active.state === "watch";
-  if (watched && nowSeconds - active.sinceSeconds >= policy.watchSeconds && failed.length === 0)
+  if (
+    active.state === "watch" &&
+    nowSeconds - active.sinceSeconds >= policy.watchSeconds &&
+    failed.length === 0
+  )
     return {
       type: "settle",
       engine: active.id,
       reason: `no rule failed for ${policy.watchSeconds} s after the switch`,
     };
-  return undefined;
+  return beginWatch(input);
 }
 
 function judgeCandidates({ policy, candidates, active }: DecisionInput): Action | undefined {
   for (const candidate of candidates) {
     if (candidate.state === "quarantined" || candidate.state === "rolledBack") continue;
-    const failed = failing(candidate);
+    const failed = takingOut(candidate);
     if (failed.length === 0 || candidate.failures <= policy.failureLimit) continue;
     // Advice is said once; it must not stand in the way of what else is to be said.
     if (candidate.advised === "quarantine" || candidate.advised === "rollBack") continue;
@@ -130,6 +153,13 @@ function advanceCanary(input: DecisionInput): Action | undefined {
       type: "hold",
       engine: canary.id,
       reason: `still inconclusive after ${canary.inconclusives} checks (inconclusiveLimit ${policy.inconclusiveLimit})`,
+    };
+  const slow = failing(canary).filter((rule) => canary.needed && comparative.has(rule));
+  if (slow.length > 0)
+    return {
+      type: "hold",
+      engine: canary.id,
+      reason: `canary fails ${slow.join(", ")}; reference and standby are not taken out for that`,
     };
   const step = `canary step ${canary.canaryStep + 1} of ${policy.canary.steps.length}`;
   if (canary.canarySamples < policy.minSamples)
@@ -161,19 +191,21 @@ function promoteNext(input: DecisionInput): Action {
     return {
       type: "eligible",
       engine: newlyEligible.id,
-      reason: `passes ${newlyEligible.verdicts.map(({ rule }) => rule).join(", ")}`,
+      reason: `passes ${newlyEligible.verdicts.map(({ rule }) => rule).join(", ")}${input.hasReference ? "" : `; ${withoutReference}`}`,
     };
   const eligible = candidates.find(
     (candidate) => candidate.state === "eligible" && ready(candidate, policy, nowSeconds),
   );
   if (!eligible) return { type: "none", reason: "no candidate passes every rule yet" };
   if (policy.mode !== "automatic") return { type: "none", reason: `policy mode is ${policy.mode}` };
-  if (active.state === "promoted" || active.state === "watch")
-    return { type: "none", reason: "the last switch is still being watched" };
+  if (active.state === "watch") return { type: "none", reason: "the last switch is still being watched" };
   const blocked = whyNotSwitch(input);
   if (blocked !== undefined) return { type: "none", reason: blocked };
   return { type: "canary", engine: eligible.id, step: 0, reason: "passes every rule in the shadow" };
 }
+
+const withoutReference =
+  "no reference engine says whether its outputs are right, so it is not promoted automatically";
 
 /** Every rule passes on enough samples, and the candidate has been observed for long enough. */
 function ready(candidate: EngineEvidence, policy: Policy, nowSeconds: number): boolean {
@@ -186,11 +218,13 @@ function ready(candidate: EngineEvidence, policy: Policy, nowSeconds: number): b
 }
 
 function whyNotSwitch({
+  hasReference,
   policy,
   nowSeconds,
   pausedUntilSeconds,
   switchSeconds,
 }: DecisionInput): string | undefined {
+  if (!hasReference) return withoutReference;
   if (nowSeconds < pausedUntilSeconds)
     return `paused for another ${Math.ceil(pausedUntilSeconds - nowSeconds)} s (cooldownSeconds ${policy.cooldownSeconds})`;
   const lately = switchSeconds.filter((seconds) => nowSeconds - seconds < hourSeconds).length;
@@ -199,6 +233,21 @@ function whyNotSwitch({
   return undefined;
 }
 
-function failing({ verdicts }: EngineEvidence): string[] {
+/** Of a candidate these tell only how it does beside the active engine: the shadow knows no absolute times. */
+const comparative: ReadonlySet<string> = new Set([
+  "deadlineMissRatio",
+  "latencyP99Ratio",
+  "jitterRatio",
+  "pairedSlowdown",
+]);
+
+type Judged = Pick<EngineEvidence, "verdicts" | "needed">;
+
+function failing({ verdicts }: Judged): string[] {
   return verdicts.filter(({ verdict }) => verdict === "fail").map(({ rule }) => rule);
+}
+
+/** The failed rules that speak for taking an engine out, which may be fewer than keep it from being promoted. */
+export function takingOut(engine: Judged): string[] {
+  return failing(engine).filter((rule) => !engine.needed || !comparative.has(rule));
 }

@@ -1,15 +1,17 @@
 import type { DecisionLog } from "../audit/log/decision-log.ts";
+import type { LogEntry } from "../audit/log/entry.ts";
 import type { Log } from "../core/log.ts";
+import type { Model } from "../models/model.ts";
 import type { Store } from "../store/store.ts";
-import { restoreState, type SavedState } from "./model-state.ts";
+import { afterDecision, restoreState, type SavedState } from "./model-state.ts";
 import type { Tracks } from "./tracks.ts";
 
 /** What of the switching outlives the gateway: read once per model, written with each change. */
 export interface Memory {
   /** Resolves when the track of the model has what was stored. */
-  restore(model: string): Promise<void>;
+  restore(model: Model): Promise<void>;
   /** The log holds the decision already, so a store that cannot take it now loses nothing: the log is read again at start. */
-  save(model: string, change: Partial<SavedState>): void;
+  record(model: Model, entry: LogEntry): void;
 }
 
 export function createMemory(options: {
@@ -24,33 +26,34 @@ export function createMemory(options: {
   const { tracks, store, keyPrefix, repository, decisions, log } = options;
   const restoring = new Map<string, Promise<void>>();
 
-  async function read(model: string): Promise<SavedState> {
+  async function read({ name, config }: Model): Promise<SavedState> {
     const entries = decisions
       .tail(Infinity)
-      .filter((entry) => entry.model === model && entry.repository === repository);
+      .filter((entry) => entry.model === name && entry.repository === repository);
+    const restored = (from: Pick<Store, "read">) =>
+      restoreState(from, keyPrefix + name, entries, config.policy.cooldownSeconds);
     try {
-      return await restoreState(store, keyPrefix + model, entries);
+      return await restored(store);
     } catch (error) {
-      log.error({ model, err: error }, "stored state cannot be read; beginning anew");
-      const nothing = { ...store, read: () => Promise.resolve(undefined) };
-      return restoreState(nothing, keyPrefix + model, entries);
+      log.error({ model: name, err: error }, "stored state cannot be read; beginning anew");
+      return restored({ read: () => Promise.resolve(undefined) });
     }
   }
 
   return {
     restore(model) {
-      let restored = restoring.get(model);
+      let restored = restoring.get(model.name);
       if (!restored) {
-        restored = read(model).then((saved) => void (tracks.model(model).saved = saved));
-        restoring.set(model, restored);
+        restored = read(model).then((saved) => void (tracks.model(model.name).saved = saved));
+        restoring.set(model.name, restored);
       }
       return restored;
     },
-    save(model, change) {
-      const track = tracks.model(model);
-      track.saved = { ...track.saved, ...change };
-      store.write(keyPrefix + model, track.saved).catch((error: unknown) => {
-        log.warn({ model, err: error }, "state is not stored now; the decision log has it");
+    record({ name, config }, entry) {
+      const track = tracks.model(name);
+      track.saved = afterDecision(track.saved, entry, config.policy.cooldownSeconds);
+      store.write(keyPrefix + name, track.saved).catch((error: unknown) => {
+        log.warn({ model: name, err: error }, "state is not stored now; the decision log has it");
       });
     },
   };

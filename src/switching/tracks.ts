@@ -11,6 +11,12 @@ export interface Track {
   inconclusives: number;
   canaryStep: number;
   canarySamples: number;
+  /** As many as there were at the last look. */
+  canarySeen: number;
+  /** Roll-backs in a row that nothing could take over from, when the next is due, and the cause last logged. */
+  rollBacksFailed: number;
+  nextRollBackSeconds: number;
+  stuck: string;
   /** What was last advised about it, so that it is said once. */
   advised: string;
 }
@@ -65,11 +71,15 @@ export function createTracks({ clock }: { readonly clock: Clock }): Tracks {
         failures: 0,
         inconclusives: 0,
         canarySamples: 0,
+        canarySeen: 0,
+        ...notStuck,
       });
       return { from, to: state };
     },
   };
 }
+
+export const notStuck = { rollBacksFailed: 0, nextRollBackSeconds: 0, stuck: "" };
 
 function freshTrack(sinceSeconds: number): Track {
   return {
@@ -79,6 +89,8 @@ function freshTrack(sinceSeconds: number): Track {
     inconclusives: 0,
     canaryStep: 0,
     canarySamples: 0,
+    canarySeen: 0,
+    ...notStuck,
     advised: "",
   };
 }

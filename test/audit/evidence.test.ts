@@ -34,6 +34,17 @@ describe("evidence", () => {
     expect(evidence.counts).toMatchObject({ live: 20_000, missed: 4000 });
   });
 
+  test("every run is one attempt: a comparison is none of its own", () => {
+    const evidence = freshEvidence();
+    for (let block = 0; block < 10; block += 1) {
+      evidence.add(block === 3 ? { type: "error", blockId: block } : { type: "ran", blockId: block });
+      if (block !== 3) evidence.add(comparison(block));
+    }
+    evidence.add({ type: "ran", blockId: 10 });
+    expect(evidence.rates.error.whole).toEqual({ events: 1, n: 10 });
+    expect(evidence.rates.flip.whole.n).toBe(8);
+  });
+
   test("one that is late for its block still counts", () => {
     const evidence = freshEvidence();
     evidence.add(live(7));

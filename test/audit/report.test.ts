@@ -13,6 +13,7 @@ import { compareOutputs } from "../../src/compare/compare.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLog } from "../../src/core/log.ts";
+import { createTurns } from "../../src/core/turns.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
 import type { Engine } from "../../src/models/engine.ts";
 import { createModels } from "../../src/models/models.ts";
@@ -194,6 +195,7 @@ describe("the live report", () => {
         openEngine(folder, families.hostCommand("scripted"), { clock: systemClock, log: silentLog }),
       recall: async () => undefined,
       memoryBudgetBytes: Infinity,
+      turns: createTurns(),
       onEvent: () => {},
       clock: systemClock,
       log: silentLog,

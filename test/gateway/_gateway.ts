@@ -42,6 +42,7 @@ export interface Entry {
   readonly to: string | null;
   readonly trigger: string;
   readonly reason: string;
+  readonly details?: Readonly<Record<string, unknown>>;
 }
 
 export interface ScriptedEngine {

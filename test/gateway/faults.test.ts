@@ -30,7 +30,7 @@ const faults: [string, { fault: string; rate?: number }, string][] = [
 ];
 
 let scene: Scene;
-const traffic = { done: false, sent: 0, errors: [] as unknown[] };
+const traffic = { done: false, sent: 0, large: false, errors: [] as unknown[] };
 let clients: Promise<unknown> = Promise.resolve();
 
 beforeAll(async () => {
@@ -51,7 +51,13 @@ beforeAll(async () => {
     { good, bad: { ...good, fault: "swapped" } },
     { ...settings("divergence"), active: "bad" },
   );
-  await writeModel(folder, "better", { good, fast: { sleepMicroseconds: 200 } }, settings("pairedSlowdown"));
+  const rules = [{ rule: "pairedSlowdown" }, { rule: "flipRatio", threshold: 0.2 }];
+  await writeModel(
+    folder,
+    "better",
+    { good, fast: { sleepMicroseconds: 200, fault: "wrongOnLarge" } },
+    { ...settings("pairedSlowdown"), policy: { ...policy, rules } },
+  );
   // It answers the same input in two ways: no reference is needed to see that.
   await writeModel(folder, "unsure", { good, moody: { ...good, fault: "unsure" } }, settings("flipRatio"));
   scene = await openScene(folder);
@@ -61,7 +67,9 @@ beforeAll(async () => {
       while (!traffic.done) {
         traffic.sent++;
         await scene
-          .infer(name, { x: [Math.random(), Math.random(), Math.random(), Math.random()] })
+          .infer(name, {
+            x: [traffic.large ? 2 : Math.random(), Math.random(), Math.random(), Math.random()],
+          })
           .catch((error: unknown) => traffic.errors.push(error));
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
@@ -74,6 +82,12 @@ afterAll(async () => {
   await clients;
   await scene.end();
 });
+
+const auditOf = async (model: string, engine: string) =>
+  (await scene.services.audit?.verdicts(model))?.candidates.find((each) => each.engine === engine);
+const stateOf = async (model: string, engine: string) => (await auditOf(model, engine))?.state;
+const verdictOf = async (model: string, engine: string, rule: string) =>
+  (await auditOf(model, engine))?.verdicts.find((each) => each.rule === rule);
 
 const patience = { timeout: 150_000, interval: 250 };
 
@@ -118,6 +132,22 @@ describe("an injected fault", () => {
     const types = (await scene.decisions()).filter(({ model }) => model === "better").map(({ type }) => type);
     expect(types.filter((type) => type === "canary").length).toBeGreaterThan(0);
     expect(types).toContain("switch");
+  }, 160_000);
+
+  test("what it has overtaken stays where a roll-back needs it: found bad later, it is rolled back", async () => {
+    await expect.poll(() => stateOf("better", "fast"), patience).toBe("settled");
+    // Slower than the new active engine by far, which is no fault of the reference and standby.
+    await expect
+      .poll(async () => (await verdictOf("better", "good", "pairedSlowdown"))?.verdict, patience)
+      .toBe("fail");
+    await new Promise((resolve) => setTimeout(resolve, 3 * 1000 * policy.interval));
+    expect((await scene.engine("better", "good")).state).toBe("ready");
+    traffic.large = true;
+    await expect.poll(() => scene.active("better"), patience).toBe("good");
+    const decisions = (await scene.decisions()).filter(({ model }) => model === "better");
+    expect(decisions.find(({ type }) => type === "rollback")).toMatchObject({ from: "fast", to: "good" });
+    expect(decisions.filter(({ type, from }) => type === "quarantine" && from === "good")).toEqual([]);
+    traffic.large = false;
   }, 160_000);
 
   test("and no client saw any of it", () => {

@@ -77,16 +77,37 @@ describe("switching", () => {
     await expect(switching?.switch("m", "zzz", "r", "t")).rejects.toMatchObject({ code: "notFound" });
     expect(await scene.active("m")).toBe("a");
     expect(await scene.decisions()).toEqual([]);
+    // Every rule's value, also where a person decided.
+    const verdicts = expect.arrayContaining([expect.objectContaining({ rule: "errorRatio", have: 0 })]);
     expect(await switching?.switch("m", "b", "r", "t")).toMatchObject({
       from: "a",
       to: "b",
-      decision: { seq: 1, reason: "r" },
+      decision: { seq: 1, reason: "r", verdicts },
     });
     expect(await switching?.rollback("m", "back", "t")).toMatchObject({
       from: "b",
       to: "a",
-      decision: { type: "rollback" },
+      decision: { type: "rollback", verdicts },
     });
+  });
+
+  test("a switch and a load of the repository take turns: what the log says is what serves, whichever came first", async () => {
+    const folder = await newFolder();
+    await writeModel(folder, "m", { a: {}, b: {} }, { shadow: { sampleRate: 0 } });
+    scene = await openScene(folder);
+    const switched = scene.services.switching?.switch("m", "b", "r", "t");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await scene.services.models.load("m");
+    expect(await switched).toMatchObject({ from: "a", to: "b" });
+    expect((await scene.infer("m")).engine).toBe("b");
+    // The load has to start engines anew, and the switch comes while it does.
+    await writeModel(folder, "m", {}, { shadow: { sampleRate: 0 }, watchdogMs: 900 });
+    const loaded = scene.services.models.load("m");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await scene.services.switching?.switch("m", "a", "r", "t");
+    await loaded;
+    expect((await scene.infer("m")).engine).toBe("a");
+    expect(await scene.active("m")).toBe("a");
   });
 
   test("roll-back without an earlier engine says so", async () => {
@@ -126,7 +147,7 @@ describe("switching", () => {
     const folder = await newFolder();
     await writeModel(folder, "m", { a: {}, b: {} }, { shadow: { sampleRate: 0 } });
     for (let round = 0; round < 6; round++) {
-      const gateway = startSwitcher(folder);
+      const gateway = startProgram("_switcher.ts", folder);
       await said(gateway, "switching");
       await new Promise((resolve) => setTimeout(resolve, 37 * round));
       gateway.kill("SIGKILL");
@@ -138,6 +159,51 @@ describe("switching", () => {
       const last = (await opened.decisions()).filter(({ type }) => type === "switch").at(-1);
       expect(await opened.active("m")).toBe(last?.to ?? "a");
       expect((await opened.infer("m")).engine).toBe(last?.to ?? "a");
+      await opened.stop();
+    }
+    expect((await verifyLog(join(folder, "var/log"))).faults).toEqual([]);
+    await rm(folder, { recursive: true });
+  });
+
+  test("killed while a canary, a promotion or a quarantine is being made: the log's engines, and nothing half made", async () => {
+    const folder = await newFolder();
+    const policy = {
+      mode: "automatic",
+      interval: 0.1,
+      initialDelaySeconds: 0,
+      minSamples: 20,
+      blockMs: 5,
+      watchSeconds: 0.1,
+      cooldownSeconds: 0,
+      maxSwitchesPerHour: 1000,
+      canary: { steps: [50] },
+      rules: [{ rule: "divergence", threshold: 0.2 }],
+    };
+    await writeModel(
+      folder,
+      "m",
+      { good: {}, other: {}, bad: { fault: "swapped" } },
+      { reference: "good", active: "good", shadow: { maxUtilization: 1 }, policy },
+    );
+    for (const word of ["canary:policy", "quarantine:policy", "switch:policy"]) {
+      const gateway = startProgram("_decider.ts", folder);
+      await said(gateway, word);
+      gateway.kill("SIGKILL");
+      await once(gateway, "exit");
+      const { faults } = await verifyLog(join(folder, "var/log"));
+      expect(faults.every(({ problem }) => problem.includes("is not a log line"))).toBe(true);
+      const opened = await openScene(folder);
+      const entries = await opened.decisions();
+      const last = entries.filter(
+        ({ type, to }) => (type === "switch" || type === "rollback") && to !== null,
+      );
+      expect(await opened.active("m")).toBe(last.at(-1)?.to);
+      expect((await opened.infer("m")).engine).toBe(last.at(-1)?.to);
+      const ofBad = entries.filter(({ type, from }) => type.endsWith("quarantine") && from === "bad");
+      const { state } = await opened.engine("m", "bad");
+      expect(state === "quarantined").toBe(ofBad.at(-1)?.type === "quarantine");
+      const audit = await opened.services.audit?.verdicts("m");
+      expect(audit?.candidates.filter((each) => each.state === "canary")).toEqual([]);
       await opened.stop();
     }
     expect((await verifyLog(join(folder, "var/log"))).faults).toEqual([]);
@@ -174,9 +240,8 @@ describe("switching", () => {
   });
 });
 
-const program = fileURLToPath(new URL("_switcher.ts", import.meta.url));
-
-function startSwitcher(folder: string): ChildProcess {
+function startProgram(name: string, folder: string): ChildProcess {
+  const program = fileURLToPath(new URL(name, import.meta.url));
   return spawn(process.execPath, ["--import", "tsx", program, folder], {
     stdio: ["ignore", "pipe", "inherit"],
   });

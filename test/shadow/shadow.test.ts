@@ -179,6 +179,23 @@ describe("shadow", () => {
     await shadow.close();
     expect(prepared).toEqual(["active", "b"]);
   });
+
+  test("a shadow instance is told of once, however often its model changes", async () => {
+    const { shadow, prepared } = open();
+    const again = engineOf("again");
+    const model = modelOf(engineOf("active"), [again]);
+    shadow.prepare(model);
+    shadow.prepare(model);
+    await expect.poll(() => prepared).toEqual(["active", "again"]);
+    shadow.prepare(model);
+    // Unloaded and started anew.
+    const anew = engineOf("again");
+    Object.assign(again, { shadow: () => anew.shadow() });
+    shadow.prepare(model);
+    await expect.poll(() => prepared.length).toBe(3);
+    await shadow.close();
+    expect(prepared).toEqual(["active", "again", "again"]);
+  });
 });
 
 describe("what is counted", () => {

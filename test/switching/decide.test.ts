@@ -20,6 +20,13 @@ function verdict(rule: string, outcome: RuleVerdict["verdict"], have = 1000): Ru
 
 const good = [verdict("latencyP99Ratio", "pass"), verdict("flipRatio", "pass")];
 const bad = [verdict("latencyP99Ratio", "pass"), verdict("flipRatio", "fail")];
+const slow = [
+  verdict("deadlineMissRatio", "fail"),
+  verdict("latencyP99Ratio", "fail"),
+  verdict("jitterRatio", "fail"),
+  verdict("pairedSlowdown", "fail"),
+  verdict("flipRatio", "pass"),
+];
 const open = [verdict("latencyP99Ratio", "inconclusive"), verdict("flipRatio", "pass")];
 
 function engine(id: string, fields: Partial<EngineEvidence> = {}): EngineEvidence {
@@ -32,7 +39,9 @@ function engine(id: string, fields: Partial<EngineEvidence> = {}): EngineEvidenc
     inconclusives: 0,
     canaryStep: 0,
     canarySamples: 0,
+    nextRollBackSeconds: 0,
     advised: "",
+    needed: false,
     ...fields,
   };
 }
@@ -43,6 +52,7 @@ function input(fields: Partial<DecisionInput> = {}): DecisionInput {
     policy: automatic,
     active: engine("ort", { state: "settled" }),
     candidates: [engine("tvm")],
+    hasReference: true,
     fallback: "last-good",
     pausedUntilSeconds: 0,
     heldUntilSeconds: 0,
@@ -78,6 +88,21 @@ describe("decide", () => {
       "an eligible candidate takes the first canary step",
       { candidates: [engine("tvm", { state: "eligible" })] },
       { type: "canary", engine: "tvm", step: 0 },
+    ],
+    [
+      "not without a reference: it is told, and no more",
+      { hasReference: false },
+      { type: "eligible", reason: expect.stringContaining("no reference engine says") },
+    ],
+    [
+      "which no speed makes up for",
+      { candidates: [engine("tvm", { state: "eligible" })], hasReference: false },
+      { type: "none", reason: expect.stringContaining("no reference engine says") },
+    ],
+    [
+      "nor any canary",
+      { candidates: [canary({ canaryStep: 2 })], hasReference: false },
+      { type: "none", reason: expect.stringContaining("no reference engine says") },
     ],
     [
       "only in automatic mode",
@@ -145,6 +170,26 @@ describe("decide", () => {
       { type: "quarantine", engine: "tvm" },
     ],
     [
+      "one that is slower than the active engine, too",
+      { candidates: [engine("tvm", { verdicts: slow, failures: 1 })] },
+      { type: "quarantine", engine: "tvm" },
+    ],
+    [
+      "but not the reference or the standby, which are needed",
+      { candidates: [engine("ort", { verdicts: slow, failures: 1, needed: true })] },
+      { type: "none" },
+    ],
+    [
+      "unless they are wrong",
+      { candidates: [engine("ort", { verdicts: [...slow, ...bad], failures: 1, needed: true })] },
+      { type: "quarantine", engine: "ort", reason: expect.stringMatching(/^fails flipRatio \(/) },
+    ],
+    [
+      "as a canary they are held instead",
+      { candidates: [canary({ verdicts: slow, failures: 1, needed: true })] },
+      { type: "hold", engine: "tvm" },
+    ],
+    [
       "a quarantined one is left alone",
       { candidates: [engine("tvm", { state: "quarantined", verdicts: bad, failures: 5 })] },
       { type: "none" },
@@ -160,14 +205,34 @@ describe("decide", () => {
       { type: "none" },
     ],
     [
-      "a promoted engine settles after watchSeconds",
-      { active: engine("tvm", { state: "promoted", sinceSeconds: 940 }) },
+      "a roll-back that nothing could take over from is tried again later",
+      { active: engine("ort", { verdicts: bad, failures: 5, nextRollBackSeconds: 1001 }), candidates: [] },
+      { type: "none" },
+    ],
+    [
+      "a promoted engine is watched",
+      { active: engine("tvm", { state: "promoted", sinceSeconds: 990 }) },
+      { type: "watch", engine: "tvm" },
+    ],
+    [
+      "also one that a person chose, while that is held",
+      { active: engine("tvm", { state: "promoted", sinceSeconds: 990 }), heldUntilSeconds: 1200 },
+      { type: "watch", engine: "tvm" },
+    ],
+    [
+      "but a failing one is rolled back",
+      { active: engine("tvm", { state: "promoted", sinceSeconds: 990, verdicts: bad, failures: 1 }) },
+      { type: "rollBack", engine: "tvm" },
+    ],
+    [
+      "a watched engine settles after watchSeconds",
+      { active: engine("tvm", { state: "watch", sinceSeconds: 940 }) },
       { type: "settle", engine: "tvm" },
     ],
     [
       "while it is watched no other canary begins",
       {
-        active: engine("tvm", { state: "promoted", sinceSeconds: 990 }),
+        active: engine("tvm", { state: "watch", sinceSeconds: 990 }),
         candidates: [engine("trt", { state: "eligible" })],
       },
       { type: "none", reason: "the last switch is still being watched" },

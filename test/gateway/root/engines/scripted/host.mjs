@@ -35,13 +35,14 @@ function engine(x) {
   let time = sleepMicroseconds;
   if (fault === "slow" && Math.random() < rate) time *= 10;
   if (fault === "drift") time *= 1 + runs / 300;
-  if (fault === "slowAfterIdle" && idle > 1000) time *= 40;
+  if (fault === "slowAfterIdle" && idle > 200) time *= 40;
   sleep(time);
   lastRun = performance.now();
   if (fault === "crash" && struck) process.exit(9);
   const scores = Float32Array.from(x);
   const boxes = scores.map((value) => -value);
   if (fault === "wrongClass" && struck) scores.reverse();
+  if (fault === "wrongOnLarge" && x[0] > 1) scores.reverse();
   if (fault === "nan" && struck) scores[2] = Number.NaN;
   if (fault === "unsure" && runs % 3 === 0) scores.reverse();
   return fault === "swapped" ? [boxes, scores] : [scores, boxes];

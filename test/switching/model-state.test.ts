@@ -1,0 +1,90 @@
+import { describe, expect, test } from "vitest";
+import type { LogEntry } from "../../src/audit/log/entry.ts";
+import { freshState, restoreState, whyTakenOut, type SavedState } from "../../src/switching/model-state.ts";
+
+const start = Date.parse("2026-01-01T00:00:00Z");
+
+/** Log lines a minute apart; `artifacts` are those of the engines named. */
+function entries(...decisions: Partial<LogEntry>[]): LogEntry[] {
+  return decisions.map(
+    (decision, i) =>
+      ({
+        seq: i + 1,
+        time: new Date(start + i * 60_000).toISOString(),
+        trigger: "manual",
+        reason: "because",
+        artifacts: { a: "digest-a", b: "digest-b" },
+        ...decision,
+      }) as LogEntry,
+  );
+}
+
+const toB = { type: "switch", from: "a", to: "b" } as const;
+const back = { type: "rollback", from: "b", to: "a" } as const;
+const out = { type: "quarantine", from: "b", to: null } as const;
+const lifted = { type: "unquarantine", from: "b", to: null } as const;
+const kept = (artifact: string | null = "digest-b") => ({ b: { reason: "because", artifact } });
+
+const restored = (log: readonly LogEntry[], document?: unknown) =>
+  restoreState({ read: () => Promise.resolve(document) }, "key", log, 300);
+
+describe("a model's state from the log alone", () => {
+  test.each<[string, LogEntry[], Partial<SavedState>]>([
+    ["nothing was decided", [], freshState],
+    ["a switch leaves a standby", entries(toB), { active: "b", standby: "a", rolledBack: {} }],
+    [
+      "a roll-back leaves none: what was rolled back takes over from nobody",
+      entries(toB, back),
+      { active: "a", standby: null, rolledBack: kept() },
+    ],
+    ["until a person switches to it", entries(toB, back, toB), { active: "b", standby: "a", rolledBack: {} }],
+    [
+      "a switch away from it leaves it as standby again",
+      entries(toB, back, toB, { ...toB, from: "b", to: "c" }),
+      { active: "c", standby: "b" },
+    ],
+    ["a quarantine", entries(out), { quarantined: kept() }],
+    ["that was lifted", entries(out, lifted), { quarantined: {} }],
+    [
+      "a switch to the active engine itself changes no standby",
+      entries(toB, { ...toB, from: "b", to: "b" }),
+      { active: "b", standby: "a" },
+    ],
+    [
+      "a person's switch pauses and holds for the cooldown",
+      entries(toB),
+      { pausedUntilMs: start + 300_000, heldUntilMs: start + 300_000, switchTimesMs: [] },
+    ],
+    [
+      "a promotion pauses, holds nothing, and counts for maxSwitchesPerHour",
+      entries({ ...toB, trigger: "policy" }),
+      { pausedUntilMs: start + 300_000, heldUntilMs: 0, switchTimesMs: [start] },
+    ],
+    [
+      "a roll-back by policy does not count",
+      entries({ ...toB, trigger: "policy" }, { ...back, trigger: "policy" }),
+      { switchTimesMs: [start] },
+    ],
+  ])("%s", async (_, log, expected) => {
+    expect(await restored(log)).toMatchObject(expected);
+  });
+
+  test("what is stored is taken as it is; the log adds what came after it", async () => {
+    const state = { ...freshState, active: "b", standby: "a", decision: 1 };
+    expect(await restored(entries(toB, back), state)).toMatchObject({ active: "a", rolledBack: kept() });
+    expect(await restored(entries(toB), state)).toEqual(state);
+  });
+
+  test("a file of version 0.1.0 is understood: its quarantines hold for any artifact", async () => {
+    const { rolledBack: _, ...old } = { ...freshState, quarantined: { b: "because" } };
+    expect(await restored([], old)).toEqual({ ...freshState, quarantined: kept(null) });
+  });
+});
+
+test("an engine is taken out with its artifact, not with its name", () => {
+  const engine = (sha256: string) => ({ id: "b", manifest: { artifact: { sha256 } } });
+  expect(whyTakenOut(kept(), engine("digest-b"))).toBe("because");
+  expect(whyTakenOut(kept(), engine("another"))).toBeUndefined();
+  expect(whyTakenOut(kept(null), engine("another"))).toBe("because");
+  expect(whyTakenOut({}, engine("digest-b"))).toBeUndefined();
+});
