@@ -41,7 +41,8 @@ export function plain(value: number | null): string {
   if (value === null) return unknown;
   if (value === 0 || Number.isInteger(value)) return String(value);
   const size = Math.abs(value);
-  return size < 1e-3 || size >= 1e6 ? value.toExponential(1) : digits(value);
+  if (size < 1e-3 || size >= 1e6) return value.toExponential(1);
+  return size < 10 ? String(Number(value.toPrecision(3))) : digits(value);
 }
 
 /** A number as JSON has it: null for NaN and the infinities. */
