@@ -23,6 +23,8 @@ export interface Evidence {
   /** How often evidence for this key was begun anew; each time has its own, smaller share of alpha. */
   readonly restarts: number;
   add(event: EvidenceEvent): void;
+  /** Counts the block under way too: the last observation of an audit that has an end. */
+  flush(): void;
   /** One pair per block. */
   readonly pairs: { readonly steady: Epochs<PairTally>; readonly afterIdle: PairTally };
   /** One request per block each. */
@@ -54,6 +56,8 @@ export type EvidenceEvent =
       /** No overlap with a live request, no throttling, no starved host, on either run. */
       readonly timeValid: boolean;
       readonly phase: Phase;
+      /** The candidate's run was added as a live one too, and the device looked at with it. */
+      readonly alsoLive?: true;
     }
   | {
       readonly type: "comparison";
@@ -71,7 +75,14 @@ export type EvidenceEvent =
       readonly phase: Phase;
     }
   /** The engine failed on an input, live or in the shadow. Not for inputs that the reference refuses too. */
-  | { readonly type: "error"; readonly blockId: number }
+  | {
+      readonly type: "error";
+      readonly blockId: number;
+      /** It was a request with a deadline, which is missed by not being answered. */
+      readonly missed?: true;
+    }
+  /** The engine did not fail, and nothing else is told of it: neither timed nor compared. */
+  | { readonly type: "answered"; readonly blockId: number }
   | { readonly type: "device"; readonly state: DeviceState };
 
 type Phase = "warmUp" | "afterIdle" | "steady";
@@ -198,7 +209,7 @@ export function createEvidence(options: {
   function addPair(event: Extract<EvidenceEvent, { type: "pair" }>): void {
     const { controlSeconds, candidateSeconds, phase, timeValid } = event;
     counts.pairs += 1;
-    observeDevice();
+    if (event.alsoLive !== true) observeDevice();
     if (!timeValid) {
       counts.pairsWithoutTime += 1;
       return;
@@ -276,13 +287,19 @@ export function createEvidence(options: {
           return addLive(event);
         case "error":
           counts.errors += 1;
+          if (event.missed) choices.live.add(event.blockId, true);
           return choices.attempt.add(event.blockId, true);
+        case "answered":
+          return choices.attempt.add(event.blockId, false);
         case "device":
           device = { ...device, state: event.state };
           return;
         default:
           event satisfies never;
       }
+    },
+    flush() {
+      for (const choice of Object.values(choices)) choice.flush();
     },
     snapshot: () => ({
       schema: 1,

@@ -34,6 +34,16 @@ describe("evidence", () => {
     expect(evidence.counts).toMatchObject({ live: 20_000, missed: 4000 });
   });
 
+  test("the block under way counts once nothing more is to come", () => {
+    const evidence = freshEvidence();
+    evidence.add(live(0));
+    evidence.add(comparison(0, true));
+    expect([evidence.rates.liveMiss.whole.n, evidence.rates.flip.whole.n]).toEqual([0, 0]);
+    evidence.flush();
+    evidence.flush();
+    expect([evidence.rates.liveMiss.whole.n, evidence.rates.flip.whole]).toEqual([1, { events: 1, n: 1 }]);
+  });
+
   test("one that is late for its block still counts", () => {
     const evidence = freshEvidence();
     evidence.add(live(7));

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { reportSchema } from "../../src/audit/report/schema.ts";
+import { type Report, reportSchema } from "../../src/audit/report/schema.ts";
 import { buildEngines } from "../../src/building/build-engines.ts";
 import { type Families, readFamilies } from "../../src/building/families.ts";
 import { registerAudit } from "../../src/cli/audit.ts";
@@ -223,6 +223,51 @@ describe("an injected fault", () => {
       ["a", null],
       ["b", "inconclusive"],
     ]);
+  });
+});
+
+describe("what is counted", () => {
+  const rule = (report: Report, id: string, name: string) =>
+    report.engines.find((one) => one.id === id)?.verdicts.find((one) => one.rule === name);
+
+  it("takes every request and every input for one observation, the last one included, and names them so", async () => {
+    const scene = await scriptedScene({ a: {}, b: {} }, { count: 40, settings: { deadlineMs: 1000 } });
+    const report = await audited({ ...scene, model: "m", families: await scripted, runs: 25 });
+    const seen = (name: string) => {
+      const found = rule(report, "b", name);
+      return [found?.have, found?.unit, found?.source];
+    };
+    expect(seen("deadlineMissRatio")).toEqual([25, "requests", "requests"]);
+    expect(seen("pairedSlowdown")).toEqual([25, "pairs", "pairs"]);
+    expect(seen("flipRatio")).toEqual([40, "inputs", "inputs"]);
+    expect(rule(report, "b", "flipRatio")?.reason).not.toContain("block");
+    // The device is looked at once a round, whether that is a request, a pair or both.
+    expect([seen("deviceHealth"), rule(report, "a", "deviceHealth")?.have]).toEqual([
+      [25, "samples", "device"],
+      25,
+    ]);
+    // Inputs that are compared and not timed could fail too, the reference's as well.
+    expect([seen("errorRatio")[0], rule(report, "a", "errorRatio")?.have]).toEqual([40, 40]);
+    expect(seen("selfIdentity")).toEqual([64, "inputs", "selfChecks"]);
+  });
+
+  it("judges a single input", async () => {
+    const scene = await scriptedScene({ a: {}, b: {} }, { count: 1 });
+    const report = await audited({ ...scene, model: "m", families: await scripted, runs: 1 });
+    expect(rule(report, "b", "flipRatio")).toMatchObject({ have: 1, value: 0 });
+  });
+
+  it("takes a request that was not answered for a missed deadline", async () => {
+    const scene = await scriptedScene(
+      { a: {}, b: { fault: "crash", rate: 0.1 } },
+      { count: 100, settings: { deadlineMs: 1000 } },
+    );
+    const report = await audited({ ...scene, model: "m", families: await scripted, runs: 100 });
+    const b = report.engines.find(({ id }) => id === "b");
+    expect(b?.failures).toBeGreaterThan(0);
+    expect(b?.realTime).toMatchObject({ requests: 100, misses: b?.failures, boundRequests: 100 });
+    expect(rule(report, "b", "deadlineMissRatio")).toMatchObject({ have: 100 });
+    expect(rule(report, "b", "deadlineMissRatio")?.value).toBeCloseTo((b?.failures ?? 0) / 100);
   });
 });
 

@@ -244,6 +244,14 @@ describe("the live report", () => {
       expect(seriesSeconds).toBeNull();
     }
     expect(live.engines[0]?.realTime).toMatchObject({ requests: 200, misses: 0, longestMissRun: null });
+    // Of each block one request speaks for the bound; the block under way does not yet.
+    const bound = live.engines[0]?.realTime?.boundRequests ?? 0;
+    expect(bound).toBeGreaterThan(0);
+    expect(bound).toBeLessThan(200);
+    expect(live.engines[0]?.realTime?.missUpperBoundRatio).toBeCloseTo(1 - 0.05 ** (1 / bound));
+    expect(new Set(live.engines[1]?.verdicts.map(({ source }) => source))).toEqual(
+      new Set(["shadow", "comparison", "device"]),
+    );
     expect(live.engines[0]?.labelled).toMatchObject([{ set: "feedback", samples: 10 }]);
     expect(await report("m", "html")).toContain("Live report on m");
     expect(await report("m", "md")).toContain("## Statement");

@@ -3,7 +3,7 @@ import { lotteryGroups } from "../../building/lottery-groups.ts";
 import { buildShare } from "../../compare/statistics/build-share.ts";
 import type { TensorSpec } from "../../core/tensor.ts";
 import type { ModelConfig } from "../../models/manifest.ts";
-import { concludeReport, toReportVerdict, worst } from "../report/conclude.ts";
+import { concludeReport, toOfflineVerdict, worst } from "../report/conclude.ts";
 import { type EngineFacts, engineFacts } from "../report/engine-facts.ts";
 import { finite } from "../report/figures.ts";
 import { noTiming, seriesSha256, timingOfSeries } from "../report/latency.ts";
@@ -12,7 +12,7 @@ import type { Platform } from "../report/platform.ts";
 import { rankCompilers } from "../report/ranking.ts";
 import type { Report, ReportEngine, ReportPair, ReportVerdict } from "../report/schema.ts";
 import { judge } from "../verdict.ts";
-import type { EngineRecord } from "./engine-record.ts";
+import { answeredSeconds, type EngineRecord } from "./engine-record.ts";
 import { accuracyOn, labelledFigures } from "./labelled.ts";
 import type { Measurement } from "./measure.ts";
 import { realTimeFigures } from "./real-time.ts";
@@ -73,7 +73,7 @@ export async function offlineReport(options: OfflineReportOptions): Promise<Repo
       requestsPerEngine: runs,
       seconds: measurement.seconds,
       seed,
-      samplesSha256: seriesSha256(records.map(({ seconds }) => seconds)),
+      samplesSha256: seriesSha256(records.map(answeredSeconds)),
     },
     platform,
     worstInputs: measurement.worst.list(),
@@ -88,7 +88,7 @@ async function loadedEngine(
   reference: EngineRecord,
   { model, judged, measurement, replay }: OfflineReportOptions,
 ): Promise<ReportEngine> {
-  const { engine, info, evidence, seconds, failures, residentBytes, selfChecks, pool } = record;
+  const { engine, info, evidence, outcomes, failures, residentBytes, selfChecks, pool } = record;
   const isReference = record === reference;
   const { policy, deadlineMs } = model;
   const gaveUp = pool.failure ?? null;
@@ -99,11 +99,11 @@ async function loadedEngine(
     hasDeadline: deadlineMs !== undefined,
     alpha: policy.alpha,
     rules: policy.rules,
-  }).map(toReportVerdict);
+  }).map(toOfflineVerdict);
   verdicts.push(selfIdentity(selfChecks));
   if (gaveUp !== null) verdicts.push(loads(gaveUp));
-  const base = isReference ? null : median(reference.seconds);
-  const timing = timingOfSeries(seconds, base);
+  const base = isReference ? null : median(answeredSeconds(reference));
+  const timing = timingOfSeries(answeredSeconds(record), base);
   const labelled = labelledFigures(
     measurement.inputs.inputs,
     record.classes,
@@ -121,11 +121,7 @@ async function loadedEngine(
     ...timing,
     accuracy: { clean: accuracyOn(labelled, "clean"), corrupted: accuracyOn(labelled, "corrupted") },
     labelled,
-    realTime: realTimeFigures(
-      seconds,
-      deadlineMs === undefined ? undefined : deadlineMs / 1000,
-      timing.latency.p99UpperBoundSeconds,
-    ),
+    realTime: realTimeFigures(outcomes, deadlineMs === undefined ? undefined : deadlineMs / 1000),
     selfChecks,
     replay: replay(engine),
   };
@@ -158,7 +154,8 @@ async function missingEngine(
 const certain = { threshold: 0, lower: null, upper: null, need: 0, alpha: 0, scope: "whole" } as const;
 
 function loads(error: string): ReportVerdict {
-  return { ...certain, rule: "loads", verdict: "fail", value: null, have: 1, unit: "engines", reason: error };
+  const found = { verdict: "fail", value: null, have: 1, unit: "engines", reason: error } as const;
+  return { ...certain, ...found, rule: "loads", source: "load" };
 }
 
 /** An engine that disagrees with itself cannot be compared with anything; the live audit quarantines it. */
@@ -168,6 +165,7 @@ function selfIdentity(checks: ReportEngine["selfChecks"]): ReportVerdict {
   return {
     ...certain,
     rule: "selfIdentity",
+    source: "selfChecks",
     verdict: disagreements > 0 ? "fail" : samples === 0 ? "inconclusive" : "pass",
     value: samples === 0 ? null : disagreements / samples,
     have: samples,
@@ -191,7 +189,7 @@ function buildGroups(
     .map((group) => {
       const ids = group.map(({ id }) => id);
       const rows = engines.filter(({ id }) => ids.includes(id));
-      const series = records.filter(({ engine }) => ids.includes(engine.id)).map(({ seconds }) => seconds);
+      const series = records.filter(({ engine }) => ids.includes(engine.id)).map(answeredSeconds);
       const [first] = group as readonly [LotteryEngine];
       return {
         compiler: first.manifest.compiler.name,

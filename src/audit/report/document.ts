@@ -3,7 +3,7 @@ import { percent, plain, seconds } from "./figures.ts";
 import { buildTables, gainTables, realTimeTables, selfCheckTables } from "./engine-tables.ts";
 import { outputTables, worstInputTable } from "./output-tables.ts";
 import { modelTables, platformTables, utilisationTables } from "./machine-tables.ts";
-import type { Outcome, Report } from "./schema.ts";
+import type { Outcome, Report, ReportVerdict } from "./schema.ts";
 
 /** A report in words and tables, before any format. */
 export interface ReportDocument {
@@ -141,6 +141,23 @@ function rankingSection({ ranking }: Report): Section {
   ]);
 }
 
+const sources: Readonly<Record<ReportVerdict["source"], string>> = {
+  requests: "timed requests",
+  pairs: "pairs with the reference",
+  inputs: "outputs",
+  live: "live requests",
+  shadow: "shadow runs",
+  comparison: "outputs",
+  device: "device",
+  load: "loading",
+  selfChecks: "asked again",
+};
+const scopes: Readonly<Record<ReportVerdict["scope"], string>> = {
+  whole: "whole",
+  recent: "latest epoch",
+  afterIdle: "after idle",
+};
+
 function statementSection({ engines, verdict, run }: Report): Section {
   const rows = engines.flatMap(({ id, verdicts }) =>
     verdicts.map((one): Cell[] => [
@@ -149,8 +166,10 @@ function statementSection({ engines, verdict, run }: Report): Section {
       outcome(one.verdict),
       plain(one.value),
       plain(one.threshold),
-      `${plain(one.lower)} .. ${plain(one.upper)}`,
+      one.lower === null && one.upper === null ? "-" : `${plain(one.lower)} .. ${plain(one.upper)}`,
       `${one.have} ${one.unit}`,
+      sources[one.source],
+      scopes[one.scope],
       one.verdict === "inconclusive" ? (one.need === null ? "cannot be said" : String(one.need)) : "",
       one.alpha === 0 ? "-" : plain(one.alpha),
       words(one.reason),
@@ -174,6 +193,8 @@ function statementSection({ engines, verdict, run }: Report): Section {
           "threshold",
           "bounds",
           "seen",
+          "from",
+          "part",
           "needs more",
           "alpha",
           "in words",

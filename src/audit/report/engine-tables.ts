@@ -89,7 +89,9 @@ export function realTimeTables({ engines }: Report): TableBlock[] {
             code(id),
             seconds(rt.deadlineSeconds),
             share(rt.misses, rt.requests),
-            percent(rt.missUpperBoundRatio),
+            rt.missUpperBoundRatio === null
+              ? "-"
+              : `${percent(rt.missUpperBoundRatio)} (of ${rt.boundRequests})`,
             rt.longestMissRun === null ? "-" : String(rt.longestMissRun),
             rt.mostMissesInWindow === null ? "-" : `(${rt.mostMissesInWindow}, ${rt.windowRequests})`,
             seconds(rt.highWaterMarkSeconds),

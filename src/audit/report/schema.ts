@@ -92,7 +92,20 @@ const verdictSchema = z.strictObject({
   need: figure,
   unit: z.string(),
   alpha: z.number(),
-  scope: z.string(),
+  /** What was observed. An audit: requests, pairs with the reference, inputs compared. A gateway: live, shadow, comparison. */
+  source: z.enum([
+    "requests",
+    "pairs",
+    "inputs",
+    "live",
+    "shadow",
+    "comparison",
+    "device",
+    "load",
+    "selfChecks",
+  ]),
+  /** The part of the evidence that decided. */
+  scope: z.enum(["whole", "recent", "afterIdle"]),
   reason: z.string(),
 });
 
@@ -162,8 +175,9 @@ const engineSchema = z.strictObject({
       requests: count,
       misses: count,
       missRatio: figure,
-      /** Clopper-Pearson, one-sided, 95 %. */
+      /** Clopper-Pearson, one-sided, 95 %, from `boundRequests` of the requests: live, one of every block of time. */
       missUpperBoundRatio: figure,
+      boundRequests: count,
       longestMissRun: count.nullable(),
       /** m of (m, k): most misses in any `windowRequests` in a row. */
       mostMissesInWindow: count.nullable(),
