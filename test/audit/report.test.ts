@@ -108,7 +108,7 @@ describe("rankCompilers", () => {
     expect(ranking?.recommendation).toEqual({
       engine: "slow-1",
       reason: expect.stringMatching(
-        /^slow, engine slow-1: verdict: fails no requirement, where fast .*fails a requirement/,
+        /^slow, engine slow-1: verdict: fails no requirement, where fast fails a requirement\. /,
       ),
     });
   });
@@ -135,9 +135,45 @@ describe("rankCompilers", () => {
     const builds = [group("steady", 1.02, 0.1), group("lottery", 2.2, 0.95)];
     const ranking = rankCompilers({ ...made(engines), builds });
     expect(ranking?.compilers.map(({ bestEngine }) => bestEngine)).toEqual(["steady-1", "lottery-1"]);
-    expect(ranking?.compilers[0]?.reason).toMatch(/^X1.*1\.02 x.*lottery has builds differ by 2\.20 x/);
+    expect(ranking?.compilers[0]?.reason).toMatch(/^X1.*1\.02 x.*lottery has builds that differ by 2\.20 x/);
     // First builds say lottery before steady, second ones the opposite.
     expect(ranking?.kendallTau).toBe(-1);
+  });
+
+  it("holds changed decisions against the reference's siblings, not against the reference", () => {
+    const flips = (verdict: "pass" | "fail") => ({
+      rule: "flipRatio" as const,
+      verdict,
+      value: 0,
+      threshold: 0.001,
+      lower: null,
+      upper: null,
+      have: 1,
+      need: 0,
+      unit: "inputs",
+      alpha: 0.01,
+      source: "inputs" as const,
+      scope: "whole" as const,
+      reason: "",
+    });
+    const report = made([
+      engine("ort-1", "ort", { p99: 0.001 }),
+      { ...engine("ort-2", "ort", { p99: 0.002 }), verdicts: [flips("fail")] },
+      { ...engine("other-1", "other", { p99: 0.01 }), verdicts: [flips("pass")] },
+    ]);
+    const ranking = rankCompilers({ ...report, model: { ...report.model, reference: "ort-1" } });
+    expect(ranking?.compilers.map(({ compiler }) => compiler)).toEqual(["other", "ort"]);
+    expect(ranking?.compilers[0]?.reason).toMatch(
+      /^flips: has decisions pass .*, where ort has decisions fail/,
+    );
+  });
+
+  it("leaves out a reference that nobody asked for", () => {
+    const reference = { ...engine("ort-1", "ort", { p99: 0.001 }), verdict: null };
+    const ranking = rankCompilers(made([reference, engine("other-1", "other")]));
+    expect(ranking?.compilers.map(({ compiler }) => compiler)).toEqual(["other"]);
+    expect(ranking?.recommendation.engine).toBe("other-1");
+    expect(rankCompilers(made([reference]))).toBeNull();
   });
 
   it("recommends nobody when every compiler fails", () => {

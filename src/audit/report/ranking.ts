@@ -10,6 +10,7 @@ type Row = Ranking["compilers"][number];
 interface Criterion {
   readonly name: string;
   readonly key: (row: Ranked) => number | null;
+  /** What it says of a row, after the compiler's name. */
   readonly words: (row: Ranked) => string;
 }
 
@@ -39,29 +40,30 @@ const criteria: readonly Criterion[] = [
   {
     name: "deadline-miss ratio",
     key: ({ deadline }) => failed(deadline),
-    words: ({ deadline, missRatio }) => `deadline ${deadline ?? "unknown"} (${percent(missRatio)} missed)`,
+    words: ({ deadline, missRatio }) =>
+      `has deadline ${deadline ?? "unknown"} (${percent(missRatio)} missed)`,
   },
   {
     name: "flips",
     key: ({ flips }) => failed(flips),
-    words: ({ flips, flipRatio }) => `decisions ${flips ?? "unknown"} (${percent(flipRatio)} changed)`,
+    words: ({ flips, flipRatio }) => `has decisions ${flips ?? "unknown"} (${percent(flipRatio)} changed)`,
   },
   {
     name: "X1, spread of p99 between builds",
     key: ({ p99SpreadRatio: x1, betweenBuildShareRatio: icc }) =>
       x1 === null || icc === null ? null : icc > alikeShare && x1 > alikeSpread ? x1 : 1,
-    words: ({ p99SpreadRatio }) => `builds differ by ${times(p99SpreadRatio)} at p99`,
+    words: ({ p99SpreadRatio }) => `has builds that differ by ${times(p99SpreadRatio)} at p99`,
   },
   {
     name: "ICC, share of variance between builds",
     key: ({ betweenBuildShareRatio: icc }) => (icc === null ? null : icc <= alikeShare ? 0 : 1),
     words: ({ betweenBuildShareRatio }) =>
-      `the build decides ${percent(betweenBuildShareRatio)} of the variance`,
+      `has ${percent(betweenBuildShareRatio)} of the variance decided by the build`,
   },
   {
     name: "speed, p99 of the best build",
     key: ({ p99Seconds }) => p99Seconds,
-    words: ({ p99Seconds }) => `p99 ${seconds(p99Seconds)}`,
+    words: ({ p99Seconds }) => `has p99 ${seconds(p99Seconds)}`,
   },
 ];
 
@@ -90,7 +92,8 @@ export function rankCompilers(
 function compilerGroups(engines: readonly ReportEngine[]): ReportEngine[][] {
   const groups = new Map<string, ReportEngine[]>();
   for (const engine of engines) {
-    if (engine.latency.samples === 0 && engine.error === null) continue;
+    // Loaded for comparison only: nobody asked what it is worth.
+    if (engine.verdict === null || (engine.latency.samples === 0 && engine.error === null)) continue;
     const key = `${engine.compiler} ${engine.precision}`;
     groups.set(key, [...(groups.get(key) ?? []), engine]);
   }
@@ -121,7 +124,7 @@ function toRow(
     verdict: best.verdict ?? "inconclusive",
     deadline: verdictOn("deadlineMissRatio"),
     // The reference cannot differ from itself.
-    flips: ids.includes(model.reference ?? "") ? "pass" : verdictOn("flipRatio"),
+    flips: ids.every((id) => id === model.reference) ? "pass" : verdictOn("flipRatio"),
     missRatio: ratio(sum(missed.map(({ misses }) => misses)), sum(missed.map(({ requests }) => requests))),
     flipRatio: ratio(sumFlips(against), sum(against.map(({ samples }) => samples))),
     p99SpreadRatio: spread?.p99SpreadRatio ?? null,
@@ -148,11 +151,7 @@ function whyBefore(row: Ranked, next: Ranked | undefined, applied: readonly Crit
   if (next === undefined) return applied.map(({ words }) => words(row)).join("; ");
   const decisive = applied.find(({ key }) => key(row) !== key(next));
   if (decisive === undefined) return `no criterion tells it from ${title(next)}`;
-  return `${decisive.name}: ${decisive.words(row)}, where ${title(next)} ${verb(decisive)} ${decisive.words(next)}`;
-}
-
-function verb({ name }: Criterion): string {
-  return name === "verdict" ? "-" : "has";
+  return `${decisive.name}: ${decisive.words(row)}, where ${title(next)} ${decisive.words(next)}`;
 }
 
 function publish({ deadline: _deadline, flips: _flips, ...row }: Ranked, reason: string): Row {
