@@ -4,6 +4,7 @@ import type { Runner } from "../core/engine.ts";
 import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
+import { batchOfEqualRows, splitRows } from "../models/equal-rows.ts";
 import type { Model } from "../models/model.ts";
 import { generatedInput } from "../models/warm-up.ts";
 import type { Store } from "../store/store.ts";
@@ -23,7 +24,6 @@ export interface SelfCheck {
 
 /** An engine that is of two minds shows it in a few runs. */
 const repeats = 5;
-const rows = 4;
 /** Larger outputs are not kept for the check after a restart. */
 const mostKeptBytes = 4 * 1024 * 1024;
 
@@ -80,37 +80,6 @@ function judge(check: SelfCheckName, { result, flip, reason }: Difference): Self
     bitEqual: result === "bit_equal",
     reason: reason || (flip ? "another decision" : ""),
   };
-}
-
-/** The inputs repeated along the first axis, where every input has it dynamic; undefined otherwise. */
-function batchOfEqualRows(
-  inputs: readonly Tensor[],
-  specs: readonly {
-    readonly shape: readonly number[];
-    readonly bounds?: readonly (readonly [number, number])[] | undefined;
-  }[],
-): Tensor[] | undefined {
-  const can = specs.every(({ shape, bounds }) => shape[0] === -1 && (bounds?.[0]?.[1] ?? rows) >= rows);
-  if (!can || inputs.some(({ shape }) => shape[0] !== 1)) return undefined;
-  return inputs.map((input) => ({
-    ...input,
-    shape: [rows, ...input.shape.slice(1)],
-    data: Buffer.concat(Array.from({ length: rows }, () => input.data)),
-  }));
-}
-
-function splitRows(outputs: readonly Tensor[]): Tensor[][] {
-  if (outputs.some(({ shape }) => shape[0] !== rows)) return [];
-  return Array.from({ length: rows }, (_, row) =>
-    outputs.map((output) => {
-      const bytes = output.data.byteLength / rows;
-      return {
-        ...output,
-        shape: [1, ...output.shape.slice(1)],
-        data: output.data.subarray(row * bytes, (row + 1) * bytes),
-      };
-    }),
-  );
 }
 
 function bytesOf(tensors: readonly Tensor[]): number {

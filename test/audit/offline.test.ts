@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { renderReport } from "../../src/audit/report/render.ts";
 import { type Report, reportSchema } from "../../src/audit/report/schema.ts";
 import { buildEngines } from "../../src/building/build-engines.ts";
 import { type Families, readFamilies } from "../../src/building/families.ts";
@@ -106,8 +107,26 @@ describe("an audit of real engines", () => {
     expect(report.engines[1]?.labelled[0]).toMatchObject({
       negativeFlips: 0,
       positiveFlips: 0,
+      negativeFlipRatio: 0,
+      accuracyDeltaRatio: 0,
       mcnemarPValue: 1,
     });
+    expect(report.engines[1]?.labelled[0]?.negativeFlipUpperBoundRatio).toBeCloseTo(1 - 0.05 ** (1 / 40));
+    expect(report.pairs[0]?.flipUpperBoundRatio).toBeCloseTo(1 - 0.05 ** (1 / 65));
+    expect(report.engines[0]?.speedTest).toBeNull();
+    expect(report.engines[1]?.speedTest).toMatchObject({ blocks: 20, referenceBlocks: 20 });
+    expect(report.engines[2]).toMatchObject({
+      options: { graphOptimizationLevel: "disabled" },
+      seed: null,
+      replay: {
+        command: expect.stringMatching(/^npx crosscheck compile .*--option graphOptimizationLevel=disabled$/),
+        note: expect.stringContaining("keep the artifact itself"),
+      },
+    });
+    expect(renderReport(report, "md")).toContain("graphOptimizationLevel=disabled");
+    const absent = report.notApplicable.map(({ table }) => table);
+    expect(absent).toEqual(expect.arrayContaining(["Parameters, GFLOP, memory bandwidth", "Rebuild check"]));
+    expect(absent).not.toContain("Real time");
     const [same, other] = report.pairs;
     expect(report.pairs).toHaveLength(3);
     expect(same).toMatchObject({
@@ -152,6 +171,13 @@ describe("an audit of real engines", () => {
       });
       expect(report.dataset).toMatchObject({ source: "10 images of images", inputs: 10, labelledInputs: 0 });
       expect(report.pairs).toMatchObject([{ samples: 10, flips: 0, invalid: 0, diverged: 0 }]);
+      expect(report.pairs[0]?.detection).toMatchObject({ changed: 0, classFlips: 0 });
+      expect(report.pairs[0]?.detection?.matched).toBeGreaterThan(10);
+      expect(renderReport(report, "md")).toContain("**Detections**");
+      expect(report.notApplicable).toContainEqual({
+        table: "Real time",
+        reason: expect.stringContaining("deadlineMs"),
+      });
       expect(report.worstInputs.length).toBeGreaterThan(0);
       expect(report.worstInputs[0]?.input).toMatch(/\.jpg$/);
       expect(report.engines[0]).toMatchObject({ accuracy: { clean: null, corrupted: null }, realTime: null });

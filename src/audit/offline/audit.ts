@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Families } from "../../building/families.ts";
 import type { LotteryEngine } from "../../building/lottery.ts";
-import { replayCommand } from "../../building/lottery-groups.ts";
+import { compileCommand, replayCommand } from "../../building/lottery-groups.ts";
 import { createRandom } from "../../compare/statistics/random.ts";
 import { GatewayError } from "../../core/errors.ts";
 import { nearestHint } from "../../core/yaml-file.ts";
@@ -137,6 +137,9 @@ function replayOf(
   directory: string,
 ): ReportEngine["replay"] {
   const paths = { repository, modelFile: join(directory, "model.onnx") };
-  const replay = replayCommand(engine, families.compiler(engine.manifest.compiler.name), paths);
-  return "command" in replay ? { command: replay.command, note: null } : { command: null, note: replay.why };
+  const compiler = families.compiler(engine.manifest.compiler.name);
+  const replay = replayCommand(engine, compiler, paths);
+  if ("command" in replay) return { command: replay.command, note: null };
+  const note = `the same settings anew: ${replay.why}`;
+  return { command: compileCommand(engine, compiler, paths), note };
 }

@@ -14,7 +14,7 @@ import { createEvidence, type DeviceState } from "../evidence.ts";
 import type { EngineRecord } from "./engine-record.ts";
 import type { AuditInput, AuditInputs } from "./inputs.ts";
 import { createPairFigures, type PairFigures } from "./pair-figures.ts";
-import { checkAgain } from "./self-checks.ts";
+import { checkAgain, checkRows } from "./self-checks.ts";
 import { topClass } from "./top-class.ts";
 import { createWorstInputs, type WorstInputs } from "./worst-inputs.ts";
 
@@ -275,6 +275,7 @@ async function runSelfChecks(records: readonly EngineRecord[], options: MeasureO
       record.selfChecks = [
         await checkAgain("rerun", pool, remembered, compare),
         await checkAgain("process", other, remembered, compare),
+        ...(await checkRows(pool, record.info.inputs, remembered, compare)),
       ];
     } finally {
       await other.close();

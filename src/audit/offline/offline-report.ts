@@ -16,6 +16,7 @@ import { answeredSeconds, type EngineRecord } from "./engine-record.ts";
 import { accuracyOn, labelledFigures } from "./labelled.ts";
 import type { Measurement } from "./measure.ts";
 import { realTimeFigures } from "./real-time.ts";
+import { speedTest } from "./speed-test.ts";
 
 export interface OfflineReportOptions {
   readonly model: ModelConfig;
@@ -78,7 +79,7 @@ export async function offlineReport(options: OfflineReportOptions): Promise<Repo
     platform,
     worstInputs: measurement.worst.list(),
     ranking: rankCompilers(body),
-    notApplicable: notApplicable("offline", platform),
+    notApplicable: notApplicable({ ...body, kind: "offline", platform }),
     limits: limits("offline"),
   };
 }
@@ -119,6 +120,7 @@ async function loadedEngine(
     failures,
     residentBytes: residentBytes === 0 ? null : residentBytes,
     ...timing,
+    speedTest: isReference ? null : speedTest(answeredSeconds(record), answeredSeconds(reference)),
     accuracy: { clean: accuracyOn(labelled, "clean"), corrupted: accuracyOn(labelled, "corrupted") },
     labelled,
     realTime: realTimeFigures(outcomes, deadlineMs === undefined ? undefined : deadlineMs / 1000),
@@ -143,6 +145,7 @@ async function missingEngine(
     error,
     failures: 0,
     residentBytes: null,
+    speedTest: null,
     accuracy: { clean: null, corrupted: null },
     labelled: [],
     realTime: null,
@@ -162,6 +165,7 @@ function loads(error: string): ReportVerdict {
 function selfIdentity(checks: ReportEngine["selfChecks"]): ReportVerdict {
   const samples = checks.reduce((sum, check) => sum + check.samples, 0);
   const disagreements = checks.reduce((sum, check) => sum + check.disagreements, 0);
+  const rows = checks.some(({ check }) => check === "rows") ? ", as equal rows of a batch" : "";
   return {
     ...certain,
     rule: "selfIdentity",
@@ -174,7 +178,7 @@ function selfIdentity(checks: ReportEngine["selfChecks"]): ReportVerdict {
     reason:
       disagreements > 0
         ? `${disagreements} of ${samples} inputs, asked again, gave another answer`
-        : `${samples} inputs, asked again here and in another process, gave the same answer`,
+        : `${samples} inputs, asked again here, in another process${rows}, gave the same answer`,
   };
 }
 

@@ -211,7 +211,8 @@ function reproduceSection({ engines, run }: Report): Section {
     code(id),
     code(fingerprint.slice(0, 16)),
     code(artifactSha256.slice(0, 16)),
-    replay.command === null ? words(replay.note ?? "-") : code(replay.command),
+    replay.command === null ? "-" : code(replay.command),
+    words(replay.note ?? ""),
   ]);
   const seed =
     run === null
@@ -226,7 +227,7 @@ function reproduceSection({ engines, run }: Report): Section {
     {
       type: "table",
       caption: "Replay",
-      head: ["engine", "fingerprint", "artifact SHA-256", "made again by"],
+      head: ["engine", "fingerprint", "artifact SHA-256", "made again by", ""],
       rows,
     },
     ...seed,

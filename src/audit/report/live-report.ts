@@ -9,6 +9,7 @@ import type { Auditor } from "../auditor.ts";
 import type { DivergenceWindow } from "../divergence-window.ts";
 import type { Evidence } from "../evidence.ts";
 import type { Feedback } from "../feedback.ts";
+import { noFlips } from "../offline/labelled.ts";
 import { concludeReport, worst } from "./conclude.ts";
 import { engineFacts } from "./engine-facts.ts";
 import { finite } from "./figures.ts";
@@ -83,7 +84,7 @@ async function liveReport(model: Model, options: LiveReportOptions): Promise<Rep
     platform,
     worstInputs: [],
     ranking: rankCompilers(body),
-    notApplicable: notApplicable("live", platform),
+    notApplicable: notApplicable({ ...body, kind: "live", platform }),
     limits: limits("live"),
   };
 }
@@ -145,6 +146,7 @@ async function liveEngine(
       ...timing.latency,
       speedupRatio: comparable ? speedup(reference.p50Seconds, timing.latency.p50Seconds) : null,
     },
+    speedTest: null,
     accuracy: { clean: null, corrupted: null },
     labelled:
       labelled === undefined
@@ -154,9 +156,7 @@ async function liveEngine(
               set: "feedback",
               samples: labelled.labelled,
               correct: labelled.correct,
-              negativeFlips: null,
-              positiveFlips: null,
-              mcnemarPValue: null,
+              ...noFlips,
             },
           ],
     realTime: liveRealTime(evidence, model.config.deadlineMs),
@@ -204,11 +204,14 @@ function livePair(model: Model, base: Engine, engine: Engine, { auditor }: LiveR
     diverged: counts.diverged,
     invalid: counts.invalid,
     flips: counts.flips,
+    flipUpperBoundRatio: null,
     maxAbs,
     ulpP99: ulp,
     minCosine: cosine,
     maxJsNats: null,
     flipExposed: null,
+    detection: null,
+    segmentation: null,
     reason: null,
   };
 }

@@ -76,6 +76,8 @@ const platformSchema = z.strictObject({
   processor: z.string(),
   cores: count,
   memoryBytes: z.number(),
+  /** Of the processor's clock, as Linux names it. */
+  governor: z.string().nullable(),
   node: z.string(),
   gpus: z.array(gpuSchema),
 });
@@ -119,6 +121,9 @@ const engineSchema = z.strictObject({
   target: z.string().nullable(),
   device: z.string(),
   threads: count,
+  /** What its compiler was told, as engine.yaml has it. */
+  options: z.record(z.string(), z.unknown()),
+  seed: z.union([z.number(), z.string()]).nullable(),
   artifactSha256: z.string(),
   artifactBytes: figure,
   fingerprint: z.string(),
@@ -156,6 +161,20 @@ const engineSchema = z.strictObject({
     iqrSeconds: figure,
     peakToPeakSeconds: figure,
   }),
+  /** Mann-Whitney against the reference's times, over medians of blocks of requests; for one look. */
+  speedTest: z
+    .strictObject({
+      blocks: count,
+      referenceBlocks: count,
+      pValue: z.number(),
+      /** Hodges-Lehmann: how much slower, with its 95 % interval; null where the blocks are too few for one. */
+      shiftSeconds: z.number(),
+      shiftLowerSeconds: figure,
+      shiftUpperSeconds: figure,
+      /** Effect size: how often a block of this one is slower than a block of the reference. */
+      slowerShareRatio: z.number(),
+    })
+    .nullable(),
   accuracy: z.strictObject({ clean: figure, corrupted: figure }),
   labelled: z.array(
     z.strictObject({
@@ -165,6 +184,11 @@ const engineSchema = z.strictObject({
       /** Inputs that the reference had right and this engine wrong, and the opposite. */
       negativeFlips: count.nullable(),
       positiveFlips: count.nullable(),
+      /** NFR, with its Clopper-Pearson bound, one-sided, 95 %. */
+      negativeFlipRatio: figure,
+      negativeFlipUpperBoundRatio: figure,
+      /** This one's accuracy less the reference's. */
+      accuracyDeltaRatio: figure,
       /** McNemar's exact test, two-sided. */
       mcnemarPValue: figure,
     }),
@@ -191,7 +215,8 @@ const engineSchema = z.strictObject({
     .nullable(),
   selfChecks: z.array(
     z.strictObject({
-      check: z.enum(["rerun", "process"]),
+      /** rows: equal rows of a batch, where the engine takes batches. */
+      check: z.enum(["rerun", "process", "rows"]),
       samples: count,
       bitEqual: count,
       /** Outside the tolerance or with another decision. */
@@ -214,6 +239,8 @@ const pairSchema = z.strictObject({
   diverged: count,
   invalid: count,
   flips: count,
+  /** Clopper-Pearson, one-sided, 95 %; null where the inputs are no independent sample, as live ones. */
+  flipUpperBoundRatio: figure,
   maxAbs: figure,
   /** Units in the last place: the worst input's p99 over its elements. */
   ulpP99: figure,
@@ -222,6 +249,22 @@ const pairSchema = z.strictObject({
   maxJsNats: figure,
   /** Inputs whose margin is so small that the difference could have changed the class. */
   flipExposed: count.nullable(),
+  /** Of the task detection, over all inputs: detections of either side, pairs of the same class that match in place. */
+  detection: z
+    .strictObject({
+      reference: count,
+      candidate: count,
+      matched: count,
+      /** Without a partner of the same class, on either side. */
+      changed: count,
+      classFlips: count,
+      /** Over matched pairs; null without any. */
+      maxScoreDifference: figure,
+      minIouRatio: figure,
+    })
+    .nullable(),
+  /** Of the task segmentation: pixels whose class changed, over all inputs and in the worst one. */
+  segmentation: z.strictObject({ pixels: count, flips: count, worstInputFlipRatio: figure }).nullable(),
   /** Of the first input outside the tolerance. */
   reason: z.string().nullable(),
 });
