@@ -165,7 +165,9 @@ function loads(error: string): ReportVerdict {
 function selfIdentity(checks: ReportEngine["selfChecks"]): ReportVerdict {
   const samples = checks.reduce((sum, check) => sum + check.samples, 0);
   const disagreements = checks.reduce((sum, check) => sum + check.disagreements, 0);
-  const rows = checks.some(({ check }) => check === "rows") ? ", as equal rows of a batch" : "";
+  const where = checks.some(({ check }) => check === "rows")
+    ? "here, in another process and as equal rows of a batch"
+    : "here and in another process";
   return {
     ...certain,
     rule: "selfIdentity",
@@ -178,7 +180,7 @@ function selfIdentity(checks: ReportEngine["selfChecks"]): ReportVerdict {
     reason:
       disagreements > 0
         ? `${disagreements} of ${samples} inputs, asked again, gave another answer`
-        : `${samples} inputs, asked again here, in another process${rows}, gave the same answer`,
+        : `${samples} inputs, asked again ${where}, gave the same answer`,
   };
 }
 

@@ -1,4 +1,4 @@
-import { type Block, type Cell, code, outcome, type TableBlock, words } from "./blocks.ts";
+import { type Block, type Cell, code, command, outcome, type TableBlock, words } from "./blocks.ts";
 import { percent, plain, seconds } from "./figures.ts";
 import { buildTables, gainTables, realTimeTables, selfCheckTables } from "./engine-tables.ts";
 import { outputTables, worstInputTable } from "./output-tables.ts";
@@ -142,19 +142,19 @@ function rankingSection({ ranking }: Report): Section {
 }
 
 const sources: Readonly<Record<ReportVerdict["source"], string>> = {
-  requests: "timed requests",
-  pairs: "pairs with the reference",
+  requests: "requests",
+  pairs: "pairs",
   inputs: "outputs",
-  live: "live requests",
-  shadow: "shadow runs",
+  live: "live",
+  shadow: "shadow",
   comparison: "outputs",
   device: "device",
   load: "loading",
-  selfChecks: "asked again",
+  selfChecks: "itself",
 };
 const scopes: Readonly<Record<ReportVerdict["scope"], string>> = {
   whole: "whole",
-  recent: "latest epoch",
+  recent: "latest",
   afterIdle: "after idle",
 };
 
@@ -170,7 +170,7 @@ function statementSection({ engines, verdict, run }: Report): Section {
       `${one.have} ${one.unit}`,
       sources[one.source],
       scopes[one.scope],
-      one.verdict === "inconclusive" ? (one.need === null ? "cannot be said" : String(one.need)) : "",
+      one.verdict === "inconclusive" ? (one.need === null ? "no number" : String(one.need)) : "",
       one.alpha === 0 ? "-" : plain(one.alpha),
       words(one.reason),
     ]),
@@ -179,7 +179,7 @@ function statementSection({ engines, verdict, run }: Report): Section {
     run === null ? [] : [{ type: "text", text: `SHA-256 of all raw times: ${run.samplesSha256}` } as const];
   return section(
     "Statement",
-    "Every requirement with its threshold, the bounds on what was seen, and the verdict.",
+    "Every requirement with its threshold, the bounds on what was seen, and the verdict. From: timed requests, pairs with the reference or the active engine, compared outputs, the device, or the engine against itself. Part: the whole evidence, its latest epoch, or what follows idle pauses.",
     [
       { type: "text", text: `Overall: ${verdict.toUpperCase()}.` },
       {
@@ -211,7 +211,7 @@ function reproduceSection({ engines, run }: Report): Section {
     code(id),
     code(fingerprint.slice(0, 16)),
     code(artifactSha256.slice(0, 16)),
-    replay.command === null ? "-" : code(replay.command),
+    replay.command === null ? "-" : command(replay.command),
     words(replay.note ?? ""),
   ]);
   const seed =
@@ -227,7 +227,7 @@ function reproduceSection({ engines, run }: Report): Section {
     {
       type: "table",
       caption: "Replay",
-      head: ["engine", "fingerprint", "artifact SHA-256", "made again by", ""],
+      head: ["engine", "fingerprint", "artifact SHA-256", "made again by", "note"],
       rows,
     },
     ...seed,

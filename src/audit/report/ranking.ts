@@ -10,7 +10,6 @@ type Row = Ranking["compilers"][number];
 interface Criterion {
   readonly name: string;
   readonly key: (row: Ranked) => number | null;
-  /** What it says of a row, after the compiler's name. */
   readonly words: (row: Ranked) => string;
 }
 
@@ -40,30 +39,29 @@ const criteria: readonly Criterion[] = [
   {
     name: "deadline-miss ratio",
     key: ({ deadline }) => failed(deadline),
-    words: ({ deadline, missRatio }) =>
-      `has deadline ${deadline ?? "unknown"} (${percent(missRatio)} missed)`,
+    words: ({ deadline, missRatio }) => `deadline ${deadline ?? "unknown"} (${percent(missRatio)} missed)`,
   },
   {
     name: "flips",
     key: ({ flips }) => failed(flips),
-    words: ({ flips, flipRatio }) => `has decisions ${flips ?? "unknown"} (${percent(flipRatio)} changed)`,
+    words: ({ flips, flipRatio }) => `decisions ${flips ?? "unknown"} (${percent(flipRatio)} changed)`,
   },
   {
     name: "X1, spread of p99 between builds",
     key: ({ p99SpreadRatio: x1, betweenBuildShareRatio: icc }) =>
       x1 === null || icc === null ? null : icc > alikeShare && x1 > alikeSpread ? x1 : 1,
-    words: ({ p99SpreadRatio }) => `has builds that differ by ${times(p99SpreadRatio)} at p99`,
+    words: ({ p99SpreadRatio }) => `builds that differ by ${times(p99SpreadRatio)} at p99`,
   },
   {
     name: "ICC, share of variance between builds",
     key: ({ betweenBuildShareRatio: icc }) => (icc === null ? null : icc <= alikeShare ? 0 : 1),
     words: ({ betweenBuildShareRatio }) =>
-      `has ${percent(betweenBuildShareRatio)} of the variance decided by the build`,
+      `${percent(betweenBuildShareRatio)} of the variance decided by the build`,
   },
   {
     name: "speed, p99 of the best build",
     key: ({ p99Seconds }) => p99Seconds,
-    words: ({ p99Seconds }) => `has p99 ${seconds(p99Seconds)}`,
+    words: ({ p99Seconds }) => `p99 ${seconds(p99Seconds)}`,
   },
 ];
 
@@ -151,7 +149,12 @@ function whyBefore(row: Ranked, next: Ranked | undefined, applied: readonly Crit
   if (next === undefined) return applied.map(({ words }) => words(row)).join("; ");
   const decisive = applied.find(({ key }) => key(row) !== key(next));
   if (decisive === undefined) return `no criterion tells it from ${title(next)}`;
-  return `${decisive.name}: ${decisive.words(row)}, where ${title(next)} ${decisive.words(next)}`;
+  return `${decisive.name}: ${decisive.words(row)}, where ${title(next)} ${clause(decisive, next)}`;
+}
+
+/** After a compiler's name: a verdict is a verb already, the others are what it has. */
+function clause({ name, words }: Criterion, row: Ranked): string {
+  return name === "verdict" ? words(row) : `has ${words(row)}`;
 }
 
 function publish({ deadline: _deadline, flips: _flips, ...row }: Ranked, reason: string): Row {
