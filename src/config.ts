@@ -1,6 +1,7 @@
+import { closest, distance } from "fastest-levenshtein";
 import { z } from "zod";
 import { GatewayError } from "./core/errors.ts";
-import { checkValue, parseYamlFile } from "./core/yaml-file.ts";
+import { checkValue, readYamlFile } from "./core/yaml-file.ts";
 
 const mebibyte = 1024 * 1024;
 
@@ -69,14 +70,39 @@ export async function loadConfig(sources: {
 }): Promise<Config> {
   const { environment, flags } = sources;
   const file = sources.file ?? environment["CROSSCHECK_CONFIG"];
-  const fromFile = file === undefined ? {} : await parseYamlFile(file, z.looseObject({}));
-  const merged = structuredClone(fromFile) as Record<string, unknown>;
+  const fromFile = file === undefined ? undefined : await readYamlFile(file);
+  const merged = checkValue(structuredClone(fromFile?.value), z.looseObject({}), file ?? "settings");
+  /** Where a setting that is not the file's comes from. */
+  const others = new Map<string, string>();
   for (const { path, variable, kind } of settings()) {
     const text = environment[variable];
-    if (text !== undefined && text !== "") assign(merged, path, fromText(text, kind, variable));
+    if (text === undefined || text === "") continue;
+    assign(merged, path, fromText(text, kind, variable));
+    others.set(path.join("."), variable);
   }
-  for (const [key, value] of Object.entries(flags)) if (value !== undefined) assign(merged, [key], value);
-  return checkValue(merged, configSchema, file ?? "settings");
+  for (const [key, value] of Object.entries(flags)) {
+    if (value === undefined) continue;
+    assign(merged, [key], value);
+    others.set(key, `--${key}`);
+  }
+  return checkValue(
+    merged,
+    configSchema,
+    file ?? "settings",
+    (path) => others.get(path.join(".")) ?? fromFile?.placeOf(path),
+  );
+}
+
+/** Variables that are nearly a setting's, each with the setting that may have been meant: they would do nothing. */
+export function misspelledVariables(
+  environment: Readonly<Record<string, string | undefined>>,
+): { readonly variable: string; readonly meant: string }[] {
+  const known = [...settings().map(({ variable }) => variable), "CROSSCHECK_CONFIG"];
+  return Object.keys(environment).flatMap((variable) => {
+    if (!variable.startsWith("CROSSCHECK_") || known.includes(variable)) return [];
+    const meant = closest(variable, known);
+    return distance(variable, meant) <= 2 ? [{ variable, meant }] : [];
+  });
 }
 
 type Kind = "string" | "number" | "boolean";

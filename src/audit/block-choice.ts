@@ -7,6 +7,8 @@ import type { Random } from "../compare/statistics/random.ts";
  */
 export interface BlockChoice<T> {
   add(blockId: number, observation: T): void;
+  /** Hands on the choice of the block under way: nothing more is to come. */
+  flush(): void;
   /** The choice of the block under way. */
   chosen(): T | null;
 }
@@ -20,18 +22,22 @@ export function createBlockChoice<T>(
   let blockId = Number.NEGATIVE_INFINITY;
   let seen = 0;
   let chosen = restored;
+  function flush(): void {
+    if (chosen !== null) onChosen(chosen);
+    chosen = null;
+  }
   return {
     add(id, observation) {
       // One that comes late for its block joins the current one: dropping it would favour quick answers.
       if (id > blockId) {
-        if (chosen !== null) onChosen(chosen);
+        flush();
         blockId = id;
         seen = 0;
-        chosen = null;
       }
       seen += 1;
       if (random.next() * seen < 1) chosen = observation;
     },
+    flush,
     chosen: () => chosen,
   };
 }

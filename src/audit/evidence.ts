@@ -18,6 +18,8 @@ export interface Evidence {
   /** How often evidence for this key was begun anew; each time has its own, smaller share of alpha. */
   readonly restarts: number;
   add(event: EvidenceEvent): void;
+  /** Counts the block under way too: the last observation of an audit that has an end. */
+  flush(): void;
   /** Against the control, the engine that is active meanwhile. */
   readonly pairs: PairEvidence;
   /** One request per block each. */
@@ -47,6 +49,8 @@ export type EvidenceEvent =
       /** No overlap with a live request, no throttling, no starved host, on either run. */
       readonly timeValid: boolean;
       readonly phase: Phase;
+      /** The candidate's run was added as a live one too, and the device looked at with it. */
+      readonly alsoLive?: true;
     }
   | {
       readonly type: "comparison";
@@ -63,9 +67,9 @@ export type EvidenceEvent =
       readonly timeValid: boolean;
       readonly phase: Phase;
     }
-  /** A live request that got no answer in time: a miss without a time. */
+  /** A request that got no answer in time: a miss without a time. */
   | { readonly type: "late"; readonly blockId: number; readonly timeValid: boolean }
-  /** A run in the shadow ended without an error. A live one is told by `live`. */
+  /** A run ended without an error, and no client waited for it. A live one is told by `live`. */
   | { readonly type: "ran"; readonly blockId: number }
   /** The engine failed on an input, live or in the shadow. Not for inputs that the reference refuses too. */
   | { readonly type: "error"; readonly blockId: number }
@@ -178,7 +182,7 @@ export function createEvidence(options: {
   function addPair(event: Extract<EvidenceEvent, { type: "pair" }>): void {
     const { controlSeconds, candidateSeconds, phase, timeValid } = event;
     counts.pairs += 1;
-    observeDevice();
+    if (event.alsoLive !== true) observeDevice();
     if (!timeValid) {
       counts.pairsWithoutTime += 1;
       return;
@@ -262,6 +266,10 @@ export function createEvidence(options: {
         default:
           event satisfies never;
       }
+    },
+    flush() {
+      for (const choice of Object.values(choices)) choice.flush();
+      pairs.flush();
     },
     snapshot: () => ({
       schema: 2,

@@ -26,6 +26,8 @@ export interface PairEvidence {
   readonly discordant: { readonly candidateLate: number; readonly controlLate: number };
   against(control: string): void;
   add(blockId: number, phase: "steady" | "afterIdle", control: number, candidate: number): void;
+  /** Counts the blocks under way too. */
+  flush(): void;
   snapshot(): PairEvidenceSnapshot;
 }
 
@@ -77,6 +79,7 @@ export function createPairEvidence(options: {
       control = digest;
     },
     add: (...pair) => pairs.add(...pair),
+    flush: () => pairs.flush(),
     snapshot: () => ({ control, restarts, ...pairs.snapshot() }),
   };
 }
@@ -153,6 +156,10 @@ function createPairs(
         controlJitter: last && Math.abs(control - last[0]),
         candidateJitter: last && Math.abs(candidate - last[1]),
       });
+    },
+    flush(): void {
+      choices.steady.flush();
+      choices.afterIdle.flush();
     },
     snapshot: () => ({
       steady: {

@@ -106,6 +106,18 @@ export async function buildEngines(request: BuildRequest, tools: BuildTools): Pr
   }
 }
 
+/**
+ * Looks whether a request can be built at all, so that a fault is told before a compiler is set up for it.
+ *
+ * @throws GatewayError as `buildEngines` does.
+ */
+export async function checkRequest(request: BuildRequest): Promise<void> {
+  checkPrecision(request.compiler, request.precision);
+  readOptions(request.compiler, request.options);
+  await readModel(request);
+  if (request.replay !== undefined) await replayFile(request.replay);
+}
+
 /** `autotvm`, or `tensorrt-fp16`: what the engines of a compiler and precision are called, less their number. */
 function enginePrefix(compiler: string, precision: string): string {
   return precision === "fp32" ? compiler : `${compiler}-${precision}`;

@@ -24,6 +24,16 @@ export function replayCommand(
   if (log === undefined) {
     return { why: `${manifest.compiler.name} leaves no log; keep the artifact itself, in ${directory}` };
   }
+  const paths = { repository, modelFile };
+  return { command: `${compileCommand(engine, compiler, paths)} --replay ${quote(`${directory}/${log}`)}` };
+}
+
+/** The command that builds with an engine's settings, anew. */
+export function compileCommand(
+  { manifest }: LotteryEngine,
+  compiler: Compiler,
+  { repository, modelFile }: { repository: string; modelFile: string },
+): string {
   const words = ["npx crosscheck compile", modelFile, "--model", manifest.model, "--compiler", compiler.name];
   words.push("--repository", repository);
   if (manifest.precision !== "fp32") words.push("--precision", manifest.precision);
@@ -32,8 +42,7 @@ export function replayCommand(
     const plain = typeof value === "string" || typeof value === "number" || typeof value === "boolean";
     if (plain && value !== declaration.default) words.push("--option", `${name}=${value}`);
   }
-  words.push("--replay", `${directory}/${log}`);
-  return { command: words.map((word, i) => (i === 0 ? word : quote(word))).join(" ") };
+  return words.map((word, i) => (i === 0 ? word : quote(word))).join(" ");
 }
 
 function alike(a: LotteryEngine, b: LotteryEngine): boolean {

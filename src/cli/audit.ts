@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { access, constants, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { auditModel } from "../audit/offline/audit.ts";
@@ -38,17 +38,15 @@ export function registerAudit(program: Command): void {
       ".npz (one array per input, first axis the sample), a folder of images, or a folder of .npz files; default the model's labelled samples",
     )
     .option("--runs <n>", "timed requests per engine", wholeNumber, 2000)
-    .option("--seed <n>", "of the random order; default by the clock", wholeNumber)
+    .option("--seed <n>", "of the random order; default by the clock", seed)
     .requiredOption("--out <folder>", "where report.html, report.md and report.json go")
     .addHelpText("after", "\nExit: 0 pass, 1 fail or failed, 2 usage, 3 inconclusive.")
     .action(audit);
 }
 
 const exitCodes: Readonly<Record<Report["verdict"], number>> = { pass: 0, fail: 1, inconclusive: 3 };
-/** Faults of what was asked for, not of an engine. */
-const usageFaults: ReadonlySet<string> = new Set(["invalid", "notFound", "tooLarge"]);
-
-async function audit(name: string, flags: AuditFlags, command: Command): Promise<void> {
+async function audit(name: string, flags: AuditFlags): Promise<void> {
+  await openOut(flags.out);
   const stop = new AbortController();
   const interrupt = (): void =>
     stop.abort(new GatewayError("conflict", "interrupted; no report was written"));
@@ -56,17 +54,24 @@ async function audit(name: string, flags: AuditFlags, command: Command): Promise
   process.once("SIGTERM", interrupt);
   try {
     const report = await run(name, flags, stop.signal);
-    await mkdir(flags.out, { recursive: true });
     for (const format of ["json", "md", "html"] as const)
       await writeFile(join(flags.out, `report.${format}`), renderReport(report, format));
     process.stdout.write(`${summary(report)}\n${join(flags.out, "report.html")}\n`);
     process.exitCode = exitCodes[report.verdict];
-  } catch (error) {
-    if (!(error instanceof GatewayError) || !usageFaults.has(error.code)) throw error;
-    command.error(`crosscheck: ${error.message}`, { exitCode: 2 });
   } finally {
     process.off("SIGINT", interrupt);
     process.off("SIGTERM", interrupt);
+  }
+}
+
+/** Before the audit, which may take an hour. @throws GatewayError `invalid`. */
+async function openOut(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+    await access(folder, constants.W_OK);
+  } catch (cause) {
+    const why = (cause as Error).message;
+    throw new GatewayError("invalid", `--out ${folder}: cannot be written to: ${why}`, { cause });
   }
 }
 
@@ -119,4 +124,10 @@ function wholeNumber(text: string): number {
   const value = Number(text);
   if (Number.isSafeInteger(value) && value >= 1 && value <= 10_000_000) return value;
   throw new InvalidArgumentError("It must be a whole number from 1 to 10000000.");
+}
+
+function seed(text: string): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value < 2 ** 32) return value;
+  throw new InvalidArgumentError("It must be a whole number from 0 to 4294967295.");
 }

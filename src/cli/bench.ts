@@ -1,9 +1,12 @@
 import { type Command, InvalidArgumentError } from "commander";
 import { build as buildHistogram, type Histogram } from "hdr-histogram-js";
 import { Pool } from "undici";
+import { z } from "zod";
 import { GatewayError } from "../core/errors.ts";
 import { type Datatype, isDatatype, type Tensor } from "../core/tensor.ts";
 import { generatedInput } from "../models/warm-up.ts";
+import { parsed } from "./parsed.ts";
+import { seconds } from "./seconds.ts";
 import { httpUrl } from "./url.ts";
 
 interface Options {
@@ -13,6 +16,7 @@ interface Options {
   readonly seconds: number;
   readonly encoding: "binary" | "json";
   readonly engine?: string;
+  readonly timeout: number;
   readonly json?: true;
 }
 
@@ -30,12 +34,14 @@ export function registerBench(program: Command): void {
     .option(
       "--concurrency <n>",
       "closed loop: so many clients, each sends its next request after a reply (default 1)",
-      positive,
+      wholeNumber,
     )
     .option("--seconds <s>", "how long", positive, 10)
     .option("--encoding <kind>", "binary or json", encoding, "binary")
     .option("--engine <id>", "pin this engine")
+    .option("--timeout <seconds>", "for one answer; a later one has failed", seconds, 30)
     .option("--json", "print the result as JSON")
+    .addHelpText("after", "\nThe API key, where the gateway wants one, is taken from CROSSCHECK_API_KEY.")
     .action(bench);
 }
 
@@ -50,18 +56,31 @@ interface Result {
 async function bench(url: string, options: Options, command: Command): Promise<void> {
   if (options.rate !== undefined && options.concurrency !== undefined)
     command.error("error: give --rate (open loop) or --concurrency (closed loop), not both");
+  if (options.rate !== undefined && options.rate * options.seconds < 1)
+    command.error(
+      `error: ${options.rate} per second for ${options.seconds} s sends no request; give more of either`,
+    );
   const { origin } = new URL(url);
   const pool = new Pool(origin, {
     connections: options.rate === undefined ? (options.concurrency ?? 1) : 256,
     pipelining: 1,
+    connectTimeout: options.timeout * 1000,
+    headersTimeout: options.timeout * 1000,
+    bodyTimeout: options.timeout * 1000,
   });
   try {
-    const request = await prepare(pool, origin, options);
-    await request(); // a connection, and a model that loads on demand
+    const request = await prepare(pool, url, options);
+    // A connection, and a model that loads on demand.
+    await request().catch((cause: Error) => {
+      throw new GatewayError("conflict", `${url} does not answer the first request: ${cause.message}`, {
+        cause,
+      });
+    });
     const result =
       options.rate === undefined
         ? await closedLoop(request, options)
         : await openLoop(request, options.rate, options.seconds);
+    if (result.sent === 0) throw new GatewayError("invalid", "no request was sent; give more --seconds");
     report(options, result);
     if (result.failed > 0) process.exitCode = 1;
   } finally {
@@ -70,8 +89,9 @@ async function bench(url: string, options: Options, command: Command): Promise<v
 }
 
 /** One request as a function; the body is made once. */
-async function prepare(pool: Pool, origin: string, options: Options): Promise<() => Promise<void>> {
-  const path = `/v2/models/${encodeURIComponent(options.model)}`;
+async function prepare(pool: Pool, url: string, options: Options): Promise<() => Promise<void>> {
+  // What the address has before /v2 is the way through a proxy.
+  const path = `${new URL(url).pathname.replace(/\/+$/, "")}/v2/models/${encodeURIComponent(options.model)}`;
   const key = process.env["CROSSCHECK_API_KEY"];
   const authorization = key === undefined ? {} : { authorization: `Bearer ${key}` };
   const described = await pool
@@ -79,19 +99,18 @@ async function prepare(pool: Pool, origin: string, options: Options): Promise<()
     .catch((cause: Error) => {
       throw new GatewayError(
         "unavailable",
-        `no server answers at ${origin} (${cause.message}); start one with crosscheck serve, or name another`,
+        `no server answers at ${url} (${cause.message}); start one with crosscheck serve, or name another`,
         { cause },
       );
     });
-  const metadata = (await described.body.json()) as {
-    error?: string;
-    inputs?: { name: string; datatype: string; shape: number[] }[];
-  };
-  if (described.statusCode !== 200 || !metadata.inputs)
-    throw new GatewayError(
-      "notFound",
-      `model "${options.model}" cannot be asked for its inputs: ${metadata.error ?? described.statusCode}`,
-    );
+  const text = await described.body.text();
+  const metadata = metadataSchema.safeParse(parsed(text)).data;
+  if (described.statusCode !== 200 || metadata?.inputs === undefined) {
+    const why =
+      metadata?.error ?? `it answers ${described.statusCode} without a model's metadata; is it a V2 server?`;
+    const code = described.statusCode === 404 ? "notFound" : "conflict";
+    throw new GatewayError(code, `model "${options.model}" at ${url} cannot be asked for its inputs: ${why}`);
+  }
   const inputs = metadata.inputs.map(({ name, datatype, shape }) => {
     if (!isDatatype(datatype))
       throw new GatewayError("invalid", `input "${name}" has datatype ${datatype}, which bench cannot make`);
@@ -111,6 +130,13 @@ async function prepare(pool: Pool, origin: string, options: Options): Promise<()
       throw new Error(`${reply.statusCode} ${Buffer.from(answer).toString("utf8", 0, 200)}`);
   };
 }
+
+const metadataSchema = z.looseObject({
+  error: z.string().optional(),
+  inputs: z
+    .array(z.looseObject({ name: z.string(), datatype: z.string(), shape: z.array(z.number()) }))
+    .optional(),
+});
 
 function header(
   inputs: readonly Tensor[],
@@ -228,14 +254,26 @@ function createTally() {
 
 const percentiles = [50, 90, 95, 99, 99.9, 100];
 
-function report(options: Options, { sent, failed, seconds, histogram, errors }: Result): void {
+function report(options: Options, { sent, failed, seconds: took, histogram, errors }: Result): void {
   const latencySeconds = Object.fromEntries(
     percentiles.map((p) => [`p${p}`, histogram.getValueAtPercentile(p) / 1e6]),
   );
-  const requestsPerSecond = (sent - failed) / seconds;
+  const requestsPerSecond = (sent - failed) / took;
   if (options.json) {
     process.stdout.write(
-      `${JSON.stringify({ model: options.model, sent, failed, seconds, requestsPerSecond, latencySeconds }, null, 2)}\n`,
+      `${JSON.stringify(
+        {
+          model: options.model,
+          sent,
+          failed,
+          errors: Object.fromEntries(errors),
+          seconds: took,
+          requestsPerSecond,
+          latencySeconds,
+        },
+        null,
+        2,
+      )}\n`,
     );
     return;
   }
@@ -245,7 +283,7 @@ function report(options: Options, { sent, failed, seconds, histogram, errors }: 
       : `open loop, ${options.rate} per second, from scheduled arrival`;
   process.stdout.write(`${options.model}: ${how}, ${options.encoding}\n`);
   process.stdout.write(
-    `${sent} requests in ${seconds.toFixed(1)} s, ${requestsPerSecond.toFixed(0)}/s, ${failed} failed\n`,
+    `${sent} requests in ${took.toFixed(1)} s, ${requestsPerSecond.toFixed(0)}/s, ${failed} failed\n`,
   );
   for (const p of percentiles)
     process.stdout.write(
@@ -258,6 +296,12 @@ function positive(text: string): number {
   const value = Number(text);
   if (!(value > 0) || !Number.isFinite(value)) throw new InvalidArgumentError("give a number above 0");
   return value;
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= 1 && value <= 10_000) return value;
+  throw new InvalidArgumentError("It must be a whole number from 1 to 10000.");
 }
 
 function encoding(text: string): "binary" | "json" {

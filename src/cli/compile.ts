@@ -1,15 +1,15 @@
 import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
-import { type BuildEvent, buildEngines, type BuildRequest } from "../building/build-engines.ts";
+import { type BuildEvent, buildEngines, type BuildRequest, checkRequest } from "../building/build-engines.ts";
 import { type Checker, createChecker, type EngineCheck } from "../building/check-engine.ts";
 import { BuildInterrupted } from "../building/compile-run.ts";
-import { type Compiler, type Families, readFamilies } from "../building/families.ts";
-import { checkPrecision, readOptions } from "../building/options.ts";
+import { readFamilies } from "../building/families.ts";
 import { ensureCompiler } from "../building/setup.ts";
 import { systemClock } from "../core/clock.ts";
 import { silentLog } from "../core/log.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { type BuildProgress, createBuildProgress } from "./build-progress.ts";
+import { checkFile } from "./check-file.ts";
 import { count, share } from "./words.ts";
 
 interface CompileFlags {
@@ -18,7 +18,7 @@ interface CompileFlags {
   readonly repository: string;
   readonly builds: number;
   readonly precision: string;
-  readonly option: readonly string[];
+  readonly option?: readonly string[];
   readonly replay?: string;
   readonly inputs?: string;
   readonly check: boolean;
@@ -32,11 +32,14 @@ export function registerCompile(program: Command): void {
     )
     .argument("<model.onnx>", "the model's ONNX file")
     .requiredOption("--model <name>", "its name in the repository")
-    .requiredOption("--compiler <name>", "which compiler; crosscheck doctor lists them")
+    .requiredOption(
+      "--compiler <name>",
+      "which compiler; crosscheck doctor lists them, with its name it tells its options",
+    )
     .option("--repository <folder>", "model repository", "models")
     .option("--builds <n>", "independent builds", wholeNumber, 1)
     .option("--precision <name>", "fp32, fp16, int8: what the compiler builds", "fp32")
-    .option("--option <key=value>", "of the compiler, such as trials=64; may be given again", collect, [])
+    .option("--option <key=value>", "of the compiler, such as trials=64; may be given again", collect)
     .option("--replay <file>", "build from a tuning log or timing cache instead of measuring")
     .option("--inputs <file.npz>", "one array per input, first axis the sample: to calibrate and check with")
     .option("--no-check", "do not run the new engines against the reference")
@@ -44,9 +47,13 @@ export function registerCompile(program: Command): void {
     .action(compile);
 }
 
-async function compile(onnx: string, flags: CompileFlags, command: Command): Promise<void> {
+async function compile(onnx: string, flags: CompileFlags): Promise<void> {
   const families = await readFamilies({ root: packageRoot(), environment: process.env });
-  const compiler = chooseCompiler(families, flags, command);
+  const compiler = families.compiler(flags.compiler);
+  const request: BuildRequest = { ...flags, onnx, compiler, options: flags.option ?? [] };
+  // Told before minutes of setting up.
+  await checkRequest(request);
+  if (flags.inputs !== undefined) await checkFile(flags.inputs, "--inputs");
   const view = createBuildProgress(process.stderr, systemClock.seconds);
   const stop = new AbortController();
   const interrupt = (): void => stop.abort();
@@ -61,7 +68,7 @@ async function compile(onnx: string, flags: CompileFlags, command: Command): Pro
       onLine: (line) => view.print(line),
       signal: stop.signal,
     });
-    await build({ ...flags, onnx, compiler, options: flags.option }, view, checker, stop.signal);
+    await build(request, view, checker, stop.signal);
   } catch (error) {
     if (!(error instanceof BuildInterrupted)) throw error;
     view.print("Interrupted. Finished engines stay; the same command goes on where this one stopped.");
@@ -70,18 +77,6 @@ async function compile(onnx: string, flags: CompileFlags, command: Command): Pro
     await checker?.close();
     process.off("SIGINT", interrupt);
     process.off("SIGTERM", interrupt);
-  }
-}
-
-/** Told before minutes of setting up, and as a fault of the command line. */
-function chooseCompiler(families: Families, flags: CompileFlags, command: Command): Compiler {
-  try {
-    const compiler = families.compiler(flags.compiler);
-    checkPrecision(compiler, flags.precision);
-    readOptions(compiler, flags.option);
-    return compiler;
-  } catch (error) {
-    return command.error((error as Error).message, { exitCode: 2 });
   }
 }
 
@@ -151,6 +146,6 @@ function wholeNumber(text: string): number {
   throw new InvalidArgumentError("It must be a whole number from 1 to 10000.");
 }
 
-function collect(text: string, before: readonly string[]): readonly string[] {
+function collect(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];
 }

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { type Families, readFamilies } from "../building/families.ts";
+import { type Compiler, type Families, readFamilies } from "../building/families.ts";
 import { inspectMachine, type MachineFact } from "../building/machine.ts";
 import { type CompilerStatus, probeCompilers } from "../building/probe.ts";
 import { packageRoot } from "../core/package-root.ts";
@@ -12,12 +12,20 @@ export function registerDoctor(program: Command): void {
   program
     .command("doctor")
     .description("what this machine can run: compilers, runtimes, GPU, each with its remedy")
+    .argument("[compiler]", "tell what this one builds and its options instead")
     .option("--json", "the same as JSON")
     .action(doctor);
 }
 
-async function doctor({ json = false }: { json?: boolean }): Promise<void> {
+async function doctor(name: string | undefined, { json = false }: { json?: boolean }): Promise<void> {
   const families = await readFamilies({ root: packageRoot(), environment: process.env });
+  if (name !== undefined) {
+    const compiler = families.compiler(name);
+    const { description, precisions, options } = compiler;
+    const facts = { name, description, precisions, options };
+    process.stdout.write(`${json ? JSON.stringify(facts, null, 2) : compilerText(compiler)}\n`);
+    return;
+  }
   const [machine, statuses] = await Promise.all([inspectMachine(), probeCompilers(families)]);
   const text = json
     ? JSON.stringify(
@@ -62,6 +70,25 @@ export function report(
       ? "Nothing is missing."
       : `Missing:\n${remedies.map((line) => `- ${line}`).join("\n")}`,
   ].join("\n\n");
+}
+
+/** What `compile --option` takes. */
+function compilerText({
+  name,
+  description,
+  precisions,
+  options,
+}: Pick<Compiler, "name" | "description" | "precisions" | "options">): string {
+  const rows = Object.entries(options).map(([option, declaration]) => [
+    option,
+    declaration.type === "string" && declaration.values !== undefined
+      ? declaration.values.join(" | ")
+      : declaration.type,
+    String(declaration.default ?? ""),
+    declaration.description,
+  ]);
+  const head = `${name}: ${description}\nprecisions: ${precisions.join(", ")}`;
+  return rows.length === 0 ? head : `${head}\n\n${table([["option", "values", "default", ""], ...rows])}`;
 }
 
 function remediesOf(name: string, status: CompilerStatus): string[] {

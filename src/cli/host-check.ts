@@ -1,11 +1,12 @@
 import { join, resolve } from "node:path";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { readFamilies } from "../building/families.ts";
 import { silentLog } from "../core/log.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { parseYamlFile } from "../core/yaml-file.ts";
 import { runConformance, type ConformanceOptions, type ConformanceReport } from "../hosting/conformance.ts";
 import { engineSchema } from "../models/manifest.ts";
+import { seconds } from "./seconds.ts";
 
 interface HostCheckFlags {
   readonly engine?: string;
@@ -77,10 +78,4 @@ function text({ checks }: ConformanceReport): string {
     passed ? `pass  ${name}` : `FAIL  ${name}\n      ${detail}`,
   );
   return `${lines.join("\n")}\n${checks.length - failed} of ${checks.length} passed\n`;
-}
-
-function seconds(value: string): number {
-  const number = Number(value);
-  if (!(number > 0)) throw new InvalidArgumentError("must be a number of seconds above 0");
-  return number;
 }

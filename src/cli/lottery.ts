@@ -4,13 +4,13 @@ import { chooseInputs } from "../building/choose-inputs.ts";
 import { type Families, readFamilies } from "../building/families.ts";
 import { type LotteryEngine, type LotteryOptions, runLottery } from "../building/lottery.ts";
 import { lotteryGroups, replayCommand } from "../building/lottery-groups.ts";
+import { type ModelEngines, readModelEngines } from "../building/model-engines.ts";
 import { createRandom } from "../compare/statistics/random.ts";
 import { systemClock } from "../core/clock.ts";
-import { GatewayError } from "../core/errors.ts";
 import { silentLog } from "../core/log.ts";
 import { packageRoot } from "../core/package-root.ts";
-import { type ModelFolder, openRepository } from "../models/repository.ts";
 import { createBuildProgress } from "./build-progress.ts";
+import { checkFile } from "./check-file.ts";
 import { type LotteryReport, lotteryText } from "./lottery-text.ts";
 
 interface LotteryFlags {
@@ -43,9 +43,14 @@ export function registerLottery(program: Command): void {
 
 async function lottery(name: string, flags: LotteryFlags): Promise<void> {
   const families = await readFamilies({ root: packageRoot(), environment: process.env });
-  const repository = await openRepository(flags.repository);
-  const folder = await repository.read(name);
-  const groups = groupsOf(folder, flags.compiler);
+  if (flags.compiler !== undefined) families.compiler(flags.compiler);
+  if (flags.inputs !== undefined) await checkFile(flags.inputs, "--inputs");
+  const found = await readModelEngines(flags.repository, name);
+  const groups = lotteryGroups(
+    found.engines.filter(
+      ({ manifest }) => flags.compiler === undefined || manifest.compiler.name === flags.compiler,
+    ),
+  );
   const drawn = groups.filter((group) => group.length > 1);
   if (drawn.length === 0) {
     process.stderr.write(`crosscheck: ${nothingToCompare(name, groups, flags.compiler)}\n`);
@@ -56,7 +61,7 @@ async function lottery(name: string, flags: LotteryFlags): Promise<void> {
   const reports: LotteryReport[] = [];
   for (const group of drawn)
     reports.push(
-      await draw(group, folder, families, flags, (progress) =>
+      await draw(group, found, families, flags, (progress) =>
         view.show(name, { type: "progress", ...progress }),
       ),
     );
@@ -68,21 +73,18 @@ async function lottery(name: string, flags: LotteryFlags): Promise<void> {
 
 async function draw(
   engines: readonly LotteryEngine[],
-  folder: ModelFolder,
+  { model, directory }: ModelEngines,
   families: Families,
   flags: LotteryFlags,
   onProgress: LotteryOptions["onProgress"],
 ): Promise<LotteryReport> {
-  const { config, directory } = folder;
-  if (config === undefined)
-    throw new GatewayError("conflict", folder.error ?? `model "${folder.name}" cannot be read`);
-  const { task, tolerance, detection } = config;
+  const { task, tolerance, detection } = model;
   const result = await runLottery(engines, {
     families,
     compare: { task, tolerance, detection },
     runs: flags.runs,
     inputsFor: async (info) => {
-      const place = { directory, config };
+      const place = { directory, config: model };
       return (await chooseInputs(place, info.inputs, { given: flags.inputs, most: flags.samples })).samples;
     },
     random: createRandom(systemClock.now().getTime()),
@@ -98,15 +100,6 @@ async function draw(
     replay: "command" in replay ? replay.command : null,
     replayNote: "why" in replay ? replay.why : null,
   };
-}
-
-function groupsOf(folder: ModelFolder, compiler: string | undefined): readonly (readonly LotteryEngine[])[] {
-  const engines = folder.engines.flatMap(({ id, directory, manifest }) =>
-    manifest === undefined || (compiler !== undefined && manifest.compiler.name !== compiler)
-      ? []
-      : [{ id, directory, manifest }],
-  );
-  return lotteryGroups(engines);
 }
 
 function nothingToCompare(

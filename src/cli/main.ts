@@ -12,8 +12,12 @@ import { registerServe } from "./serve.ts";
 import { registerSetup } from "./setup.ts";
 import { packageVersion } from "./version.ts";
 
+/** Faults of what was asked for, not of what was done. */
+const usageFaults: ReadonlySet<string> = new Set(["invalid", "notFound", "tooLarge"]);
+
 /** Exit codes of every command: 0 done, 1 failed, 2 usage, 3 inconclusive. */
 export async function main(args: readonly string[]): Promise<void> {
+  leaveQuietly();
   const program = new Command("crosscheck")
     .description("serve models through compiled engines, audit them on live traffic, switch on the evidence")
     .version(packageVersion())
@@ -40,7 +44,20 @@ export async function main(args: readonly string[]): Promise<void> {
       process.stderr.write(`crosscheck: ${error instanceof Error ? error.message : String(error)}\n`);
       if (!(error instanceof GatewayError) && process.env["CROSSCHECK_LOG_LEVEL"] === "debug")
         console.error(error);
-      process.exitCode = 1;
+      process.exitCode = error instanceof GatewayError && usageFaults.has(error.code) ? 2 : 1;
     }
   }
+}
+
+let leaving = false;
+
+/** Whoever reads the output may stop: `| head`. A command that has to put something away is told by a signal. */
+function leaveQuietly(): void {
+  if (leaving) return;
+  leaving = true;
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    if (process.listenerCount("SIGTERM") > 0) process.kill(process.pid, "SIGTERM");
+    else process.exit();
+  });
 }

@@ -1,18 +1,40 @@
-import type { Command } from "commander";
-import { GatewayError } from "../core/errors.ts";
-import type { EngineList } from "../http/services.ts";
+import { type Command, InvalidArgumentError } from "commander";
+import { z } from "zod";
+import { createGatewayClient, type GatewayClient } from "./gateway-client.ts";
+import { seconds } from "./seconds.ts";
 import { httpUrl } from "./url.ts";
 
-interface Target {
-  readonly url: string;
-  readonly key: string | undefined;
-}
+/** What the commands read of the answers; the rest is passed on. */
+const serverSchema = z.looseObject({ name: z.string(), version: z.string() });
+const indexSchema = z.array(
+  z.looseObject({ name: z.string(), state: z.string(), reason: z.string().default("") }),
+);
+const enginesSchema = z.looseObject({
+  active: z.string().nullish(),
+  engines: z.array(
+    z.looseObject({
+      id: z.string(),
+      role: z.string(),
+      state: z.string(),
+      precision: z.string(),
+      artifactSha256: z.string(),
+      reason: z.string().nullish(),
+    }),
+  ),
+});
+const changeSchema = z.looseObject({
+  model: z.string(),
+  from: z.string().nullable(),
+  to: z.string(),
+  decision: z.looseObject({ seq: z.number() }),
+});
 
-type EngineRow = EngineList["engines"][number];
+/** A switch may have to load a large engine first. */
+const loadingSeconds = 300;
 
 /** Commands that talk to a running gateway. */
 export function registerRemote(program: Command): void {
-  const remote = (name: string, description: string) =>
+  const remote = (name: string, description: string, timeoutSeconds = 30) =>
     program
       .command(name)
       .description(description)
@@ -22,18 +44,23 @@ export function registerRemote(program: Command): void {
         httpUrl,
         process.env["CROSSCHECK_URL"] ?? "http://127.0.0.1:8000",
       )
+      .option("--timeout <seconds>", "for each answer", seconds, timeoutSeconds)
       .option("--json", "print the answer as JSON")
       .addHelpText("after", "\nThe API key, where the gateway wants one, is taken from CROSSCHECK_API_KEY.");
 
   remote("status", "what a running gateway serves, and how it is").action(status);
   remote("engines <model>", "a model's engines with state and role").action(engines);
-  remote("switch <model> <engine>", "make an engine the active one; it is loaded first when it is not")
-    .requiredOption("--reason <text>", "why; it stands in the decision log")
+  remote(
+    "switch <model> <engine>",
+    "make an engine the active one; it is loaded first when it is not",
+    loadingSeconds,
+  )
+    .requiredOption("--reason <text>", "why; it stands in the decision log", reason)
     .action((model: string, engine: string, options: Options & { reason: string }) =>
       change(options, `/v1/models/${encodeURIComponent(model)}/switch`, { engine, reason: options.reason }),
     );
-  remote("rollback <model>", "back to the engine that was active before")
-    .requiredOption("--reason <text>", "why; it stands in the decision log")
+  remote("rollback <model>", "back to the engine that was active before", loadingSeconds)
+    .requiredOption("--reason <text>", "why; it stands in the decision log", reason)
     .action((model: string, options: Options & { reason: string }) =>
       change(options, `/v1/models/${encodeURIComponent(model)}/rollback`, { reason: options.reason }),
     );
@@ -41,31 +68,28 @@ export function registerRemote(program: Command): void {
 
 interface Options {
   readonly url: string;
+  readonly timeout: number;
   readonly json?: true;
 }
 
 async function status(options: Options): Promise<void> {
-  const target = targetOf(options);
-  const server = await call<{ name: string; version: string }>(target, "/v2");
-  const ready = await fetchFrom(target, "/v2/health/ready");
-  const index = await call<{ name: string; state: string; reason: string }[]>(
-    target,
-    "/v2/repository/index",
-    {},
-  );
+  const client = clientOf(options);
+  const server = await client.call("/v2", serverSchema);
+  const ready = await client.ask("/v2/health/ready");
+  const index = await client.call("/v2/repository/index", indexSchema, {});
   const models = await Promise.all(
     index.map(async ({ name, state, reason }) => ({
       name,
       state,
       reason,
       ...(state === "READY"
-        ? await call<{ active: string; engines: EngineRow[] }>(target, `/v1/models/${name}/engines`)
+        ? await client.call(`/v1/models/${name}/engines`, enginesSchema)
         : { active: "", engines: [] }),
     })),
   );
   if (options.json) return print({ ...server, ready: ready.status === 200, models });
   process.stdout.write(
-    `${server.name} ${server.version} at ${target.url}: ${ready.status === 200 ? "ready" : "not ready"}\n`,
+    `${server.name} ${server.version} at ${client.url}: ${ready.status === 200 ? "ready" : "not ready"}\n`,
   );
   for (const { name, state, reason, active, engines: rows } of models)
     process.stdout.write(
@@ -76,9 +100,9 @@ async function status(options: Options): Promise<void> {
 }
 
 async function engines(model: string, options: Options): Promise<void> {
-  const answer = await call<{ engines: EngineRow[] }>(
-    targetOf(options),
+  const answer = await clientOf(options).call(
     `/v1/models/${encodeURIComponent(model)}/engines`,
+    enginesSchema,
   );
   if (options.json) return print(answer);
   const rows = answer.engines.map((row) => [
@@ -102,49 +126,24 @@ async function engines(model: string, options: Options): Promise<void> {
 }
 
 async function change(options: Options, path: string, body: object): Promise<void> {
-  const answer = await call<{ model: string; from: string; to: string; decision: { seq: number } }>(
-    targetOf(options),
-    path,
-    body,
-  );
+  const answer = await clientOf(options).call(path, changeSchema, body);
   if (options.json) return print(answer);
   process.stdout.write(`${answer.model}: ${answer.from} -> ${answer.to} (decision ${answer.decision.seq})\n`);
 }
 
-function targetOf({ url }: Options): Target {
-  return { url: httpUrl(url), key: process.env["CROSSCHECK_API_KEY"] };
-}
-
-/** @throws GatewayError with the gateway's own message, or with how to reach it. */
-async function call<T>(target: Target, path: string, body?: object): Promise<T> {
-  const reply = await fetchFrom(target, path, body);
-  const answer = (await reply.json().catch(() => ({}))) as T & { error?: string };
-  if (!reply.ok)
-    throw new GatewayError(
-      "conflict",
-      `${target.url} answered ${reply.status}: ${answer.error ?? "no reason given"}`,
-    );
-  return answer;
-}
-
-async function fetchFrom({ url, key }: Target, path: string, body?: object): Promise<Response> {
-  const headers = {
-    ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
-    ...(body === undefined ? {} : { "content-type": "application/json" }),
-  };
-  const init = body === undefined ? { headers } : { headers, method: "POST", body: JSON.stringify(body) };
-  try {
-    return await fetch(url + path, init);
-  } catch (cause) {
-    const why = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : String(cause);
-    throw new GatewayError(
-      "unavailable",
-      `no gateway answers at ${url} (${why}); start one with crosscheck serve, or name another with --url`,
-      { cause },
-    );
-  }
+function clientOf({ url, timeout }: Options): GatewayClient {
+  return createGatewayClient({
+    url: httpUrl(url),
+    key: process.env["CROSSCHECK_API_KEY"],
+    timeoutSeconds: timeout,
+  });
 }
 
 function print(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+function reason(text: string): string {
+  if (text.trim() !== "") return text;
+  throw new InvalidArgumentError("Say why; it is read later.");
 }

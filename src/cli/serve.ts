@@ -1,7 +1,7 @@
 import { setFlagsFromString } from "node:v8";
 import { type Command, InvalidArgumentError } from "commander";
 import { readFamilies } from "../building/families.ts";
-import { loadConfig } from "../config.ts";
+import { loadConfig, misspelledVariables } from "../config.ts";
 import { packageRoot } from "../core/package-root.ts";
 import { createGateway } from "../gateway.ts";
 import { checkExposure } from "../http/access.ts";
@@ -52,6 +52,8 @@ async function serve(options: {
   const config = await loadConfig({ file, environment: process.env, flags });
   checkExposure({ host: config.host, keysFile: config.access.keysFile, open: config.access.open });
   const log = createLog(config.log);
+  for (const { variable, meant } of misspelledVariables(process.env))
+    log.warn({ variable, meant }, "unknown variable, so it sets nothing");
   const families = await readFamilies({ root: packageRoot(), environment: process.env });
   for (const { family, error } of families.problems)
     log.warn({ family, error }, "engine family cannot be used");

@@ -19,6 +19,24 @@ export async function parseYamlFile<S extends z.ZodType>(path: string, schema: S
 
 /** The same for a text that has been read already; `name` stands for it in messages. */
 export function parseYaml<S extends z.ZodType>(text: string, schema: S, name: string): z.output<S> {
+  const { value, placeOf } = readValue(text, name);
+  return checkValue(value, schema, name, placeOf);
+}
+
+/** A YAML file as it is, for values that come together from several places: check them with `checkValue`. */
+export async function readYamlFile(path: string): Promise<YamlValue> {
+  return readValue(await readText(path), path);
+}
+
+interface YamlValue {
+  readonly value: unknown;
+  /** `crosscheck.yaml:12`; undefined for what the file does not say. */
+  readonly placeOf: PlaceOf;
+}
+
+type PlaceOf = (path: readonly PropertyKey[]) => string | undefined;
+
+function readValue(text: string, name: string): YamlValue {
   if (text.length > maxCharacters) {
     throw new GatewayError(
       "invalid",
@@ -38,26 +56,29 @@ export function parseYaml<S extends z.ZodType>(text: string, schema: S, name: st
     // Aliases that point nowhere or multiply without end are found here only.
     throw new GatewayError("invalid", `${name}: ${(error as Error).message}`, { cause: error });
   }
-  return checkValue(value, schema, name, (path) => {
-    const node = document.getIn(path, true) as Node | null | undefined;
-    return node?.range ? lines.linePos(node.range[0]).line : undefined;
-  });
+  return {
+    value,
+    placeOf: (path) => {
+      const node = document.getIn(path, true) as Node | null | undefined;
+      return node?.range ? `${name}:${lines.linePos(node.range[0]).line}` : undefined;
+    },
+  };
 }
 
-/** Checks a value that did not come from a text, with the same messages, but for the line. */
+/** Checks a value that did not come from a text, with the same messages; `placeOf` tells where a part of it is from. */
 export function checkValue<S extends z.ZodType>(
   value: unknown,
   schema: S,
   name: string,
-  lineOf: (path: readonly PropertyKey[]) => number | undefined = () => undefined,
+  placeOf: PlaceOf = () => undefined,
 ): z.output<S> {
   // An empty file is an empty mapping, so that what is missing is named.
   const result = schema.safeParse(value ?? {}, { reportInput: true, error: explain });
   if (result.success) return result.data;
   const faults = result.error.issues.map((issue) => {
     const path = [...issue.path];
-    const line = lineOf(path) ?? lineOf(path.slice(0, -1));
-    const where = line === undefined ? name : `${name}:${line}`;
+    const part = issue.code === "unrecognized_keys" ? [...path, ...issue.keys.slice(0, 1)] : path;
+    const where = placeOf(part) ?? placeOf(part.slice(0, -1)) ?? name;
     const key = keyPath(path);
     // A schema's own words ("must be ...") do not hold the value.
     const value =

@@ -1,7 +1,7 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { GatewayError } from "../core/errors.ts";
-import { parseYamlFile } from "../core/yaml-file.ts";
+import { nearestHint, parseYamlFile } from "../core/yaml-file.ts";
 import { containedPath } from "./contained-path.ts";
 import { engineSchema, modelSchema, nameSchema, type EngineManifest, type ModelConfig } from "./manifest.ts";
 
@@ -49,7 +49,11 @@ async function readModel(root: string, name: string): Promise<ModelFolder> {
   const directory = join(root, name);
   const known =
     nameSchema.safeParse(name).success && (await stat(join(directory, "model.yaml")).catch(() => null));
-  if (!known) throw new GatewayError("notFound", `model "${name}" is not in the repository`);
+  if (!known)
+    throw new GatewayError(
+      "notFound",
+      `model "${name}" is not in the repository; ${namesHint(name, await folderNames(root, "model.yaml"))}`,
+    );
   const folder = { name, directory, config: undefined, engines: [] };
   try {
     await containedPath(root, name);
@@ -63,6 +67,13 @@ async function readModel(root: string, name: string): Promise<ModelFolder> {
   } catch (error) {
     return { ...folder, error: (error as Error).message };
   }
+}
+
+/** The nearest name, and what there is. */
+function namesHint(name: string, known: readonly string[]): string {
+  if (known.length === 0) return "it holds no model";
+  const hint = nearestHint(name, known);
+  return hint.startsWith("known: ") ? hint : `${hint} known: ${known.join(", ")}`;
 }
 
 async function readEngines(modelDirectory: string, model: string): Promise<EngineFolder[]> {

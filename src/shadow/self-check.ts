@@ -4,10 +4,10 @@ import type { Runner } from "../core/engine.ts";
 import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
+import { answersToEqualRows } from "../models/equal-rows.ts";
 import type { Model } from "../models/model.ts";
 import { generatedInput } from "../models/warm-up.ts";
 import type { Store } from "../store/store.ts";
-import { repeated, rowBatch, splitRows } from "./equal-rows.ts";
 
 /**
  * What needs no reference: an engine must agree with itself. `twice`: the same input again and again; `instance`: on another
@@ -76,16 +76,10 @@ export async function selfCheck(
     else if (bytesOf(first) <= mostKeptBytes) await store.write(key, kept(first));
   });
   await attempt("rows", async () => {
-    const batch = rowBatch(inputs, info.inputs);
-    if (!batch) return;
-    const rows = splitRows(await run(shadow, repeated(batch)), batch.rows);
-    for (const place of [0, batch.rows - 1]) {
-      const alone = splitRows(await run(shadow, repeated(batch, place)), batch.rows)[place];
-      const row = rows[place];
-      // A row that hears of the others is no row of a batch: the axis is time, or a picture's channels.
-      if (!row || !alone || !(await compare("rows", row, alone)).passed) return;
-    }
-    const [head, ...others] = rows;
+    const agree = async (one: readonly Tensor[], other: readonly Tensor[]) =>
+      (await compare("rows", one, other)).passed;
+    const rows = await answersToEqualRows(inputs, info.inputs, (batch) => run(shadow, [...batch]), agree);
+    const [head, ...others] = rows ?? [];
     for (const other of others) if (head) checks.push(await compare("rows", head, other));
   });
   return checks;

@@ -45,6 +45,18 @@ describe("evidence", () => {
     expect(evidence.rates.flip.whole.n).toBe(8);
   });
 
+  test("the block under way counts once nothing more is to come", () => {
+    const evidence = freshEvidence();
+    evidence.add(live(0));
+    evidence.add(comparison(0, true));
+    evidence.add(pair(0, 1e-3, 1e-3));
+    expect([evidence.rates.liveMiss.whole.n, evidence.rates.flip.whole.n]).toEqual([0, 0]);
+    evidence.flush();
+    evidence.flush();
+    expect([evidence.rates.liveMiss.whole.n, evidence.rates.flip.whole]).toEqual([1, { events: 1, n: 1 }]);
+    expect(evidence.pairs.steady.whole.control.count).toBe(1);
+  });
+
   test("one that is late for its block still counts", () => {
     const evidence = freshEvidence();
     evidence.add(live(7));

@@ -37,6 +37,12 @@ describe("a rendered report", () => {
     for (const name of ["Distribution", "Cumulative", "Course"])
       expect(html).toContain(`<strong>${name}.</strong>`);
     expect(html).toContain("prefers-color-scheme:dark");
+    // The name of the course's axis lies inside the picture, which is 290 high.
+    const [, below, down] =
+      html.match(/y="([\d.]+)" transform="translate\([\d.]+ ([\d.]+)\)"[^>]*>request</) ?? [];
+    expect(Number(below) + Number(down) + 13 / 2).toBeLessThan(290);
+    // What can be scrolled to the right throws a shadow there.
+    expect(html).toContain("no-repeat scroll");
     for (const [, section] of html.matchAll(/href="#([^"]+)"/g)) expect(html).toContain(`id="${section}"`);
 
     const md = renderReport(report, "md");
@@ -109,7 +115,7 @@ describe("rankCompilers", () => {
     expect(ranking?.recommendation).toEqual({
       engine: "slow-1",
       reason: expect.stringMatching(
-        /^slow, engine slow-1: verdict: fails no requirement, where fast .*fails a requirement/,
+        /^slow, engine slow-1: verdict: fails no requirement, where fast fails a requirement\. /,
       ),
     });
   });
@@ -136,9 +142,43 @@ describe("rankCompilers", () => {
     const builds = [group("steady", 1.02, 0.1), group("lottery", 2.2, 0.95)];
     const ranking = rankCompilers({ ...made(engines), builds });
     expect(ranking?.compilers.map(({ bestEngine }) => bestEngine)).toEqual(["steady-1", "lottery-1"]);
-    expect(ranking?.compilers[0]?.reason).toMatch(/^X1.*1\.02 x.*lottery has builds differ by 2\.20 x/);
+    expect(ranking?.compilers[0]?.reason).toMatch(/^X1.*1\.02 x.*lottery has builds that differ by 2\.20 x/);
     // First builds say lottery before steady, second ones the opposite.
     expect(ranking?.kendallTau).toBe(-1);
+  });
+
+  it("holds changed decisions against the reference's siblings, not against the reference", () => {
+    const flips = (verdict: "pass" | "fail") => ({
+      rule: "flipRatio" as const,
+      verdict,
+      value: 0,
+      threshold: 0.001,
+      lower: null,
+      upper: null,
+      have: 1,
+      need: 0,
+      unit: "inputs",
+      alpha: 0.01,
+      source: "inputs" as const,
+      scope: "whole" as const,
+      reason: "",
+    });
+    const report = made([
+      engine("ort-1", "ort", { p99: 0.001 }),
+      { ...engine("ort-2", "ort", { p99: 0.002 }), verdicts: [flips("fail")] },
+      { ...engine("other-1", "other", { p99: 0.01 }), verdicts: [flips("pass")] },
+    ]);
+    const ranking = rankCompilers({ ...report, model: { ...report.model, reference: "ort-1" } });
+    expect(ranking?.compilers.map(({ compiler }) => compiler)).toEqual(["other", "ort"]);
+    expect(ranking?.compilers[0]?.reason).toMatch(/^flips: decisions pass .*, where ort has decisions fail/);
+  });
+
+  it("leaves out a reference that nobody asked for", () => {
+    const reference = { ...engine("ort-1", "ort", { p99: 0.001 }), verdict: null };
+    const ranking = rankCompilers(made([reference, engine("other-1", "other")]));
+    expect(ranking?.compilers.map(({ compiler }) => compiler)).toEqual(["other"]);
+    expect(ranking?.recommendation.engine).toBe("other-1");
+    expect(rankCompilers(made([reference]))).toBeNull();
   });
 
   it("recommends nobody when every compiler fails", () => {
@@ -275,6 +315,14 @@ describe("the live report", () => {
       expect(seriesSeconds).toBeNull();
     }
     expect(live.engines[0]?.realTime).toMatchObject({ requests: 200, misses: 0, longestMissRun: null });
+    // Of each block one request speaks for the bound; the block under way does not yet.
+    const bound = live.engines[0]?.realTime?.boundRequests ?? 0;
+    expect(bound).toBeGreaterThan(0);
+    expect(bound).toBeLessThan(200);
+    expect(live.engines[0]?.realTime?.missUpperBoundRatio).toBeCloseTo(1 - 0.05 ** (1 / bound));
+    expect(new Set(live.engines[1]?.verdicts.map(({ source }) => source))).toEqual(
+      new Set(["shadow", "comparison", "device"]),
+    );
     expect(live.engines[0]?.labelled).toMatchObject([{ set: "feedback", samples: 10 }]);
     expect(await report("m", "html")).toContain("Live report on m");
     expect(await report("m", "md")).toContain("## Statement");
@@ -308,6 +356,7 @@ function made(engines: readonly ReportEngine[]): Report {
       processor: "x",
       cores: 1,
       memoryBytes: 1,
+      governor: null,
       node: "20",
       gpus: [],
     },
@@ -338,6 +387,8 @@ function engine(
     target: null,
     device: "cpu",
     threads: 1,
+    options: {},
+    seed: null,
     artifactSha256: createHash("sha256").update(id).digest("hex"),
     artifactBytes: null,
     fingerprint: id,
@@ -350,6 +401,7 @@ function engine(
     residentBytes: null,
     ...timing,
     latency: { ...timing.latency, p99Seconds: p99 },
+    speedTest: null,
     accuracy: { clean: null, corrupted: null },
     labelled: [],
     realTime: null,

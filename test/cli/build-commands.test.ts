@@ -1,7 +1,7 @@
-import { mkdtemp } from "node:fs/promises";
+import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Command, CommanderError } from "commander";
+import { Command } from "commander";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { createBuildProgress, progressLine, shortSeconds } from "../../src/cli/build-progress.ts";
 import { checkWords, registerCompile } from "../../src/cli/compile.ts";
@@ -17,7 +17,7 @@ afterEach(() => {
   process.exitCode = 0;
 });
 
-/** Runs a command in this process; usage errors come as CommanderError. */
+/** Runs a command in this process. */
 async function run(
   register: (program: Command) => void,
   ...args: string[]
@@ -88,20 +88,19 @@ describe("crosscheck compile", () => {
       /model "signs" has no engines of autotvm; make builds with: npx crosscheck compile/,
     );
   });
+});
 
-  it.each([
-    [["--compiler", "onnxruntim"], 'did you mean "onnxruntime"?'],
-    [["--compiler", "onnxruntime", "--precision", "fp16"], 'does not build precision "fp16"'],
-    [["--compiler", "onnxruntime", "--option", "level=all"], 'has no option "level"'],
-    [["--compiler", "onnxruntime", "--builds", "0"], "It must be a whole number from 1 to 10000."],
-  ])("refuses %s as a fault of the command line", async (flags, message) => {
-    let stderr = "";
-    const program = new Command("crosscheck").exitOverride();
-    registerCompile(program);
-    program.commands[0]?.configureOutput({ writeErr: (text) => (stderr += text) }).exitOverride();
-    const running = program.parseAsync(["compile", demo, "--model", "m", ...flags], { from: "user" });
-    await expect(running).rejects.toBeInstanceOf(CommanderError);
-    expect(stderr).toContain(message);
+describe("crosscheck lottery", () => {
+  it("tells a fault of model.yaml or engine.yaml instead of leaving the engine out", async () => {
+    const repository = await mkdtemp(join(tmpdir(), "crosscheck-cli-"));
+    const model = join(repository, "m");
+    await mkdir(join(model, "engines/a-1"), { recursive: true });
+    await writeFile(join(model, "model.yaml"), "name: m\n");
+    await writeFile(join(model, "engines/a-1/engine.yaml"), "schema: 2\n");
+    const lottery = () => run(registerLottery, "lottery", "m", "--repository", repository);
+    await expect(lottery()).rejects.toThrow(/engine "a-1" of model "m": .*engine\.yaml:1: schema/);
+    await writeFile(join(model, "model.yaml"), "name: m\ntsak: tensor\n");
+    await expect(lottery()).rejects.toThrow(/model\.yaml:2: unknown key "tsak"; did you mean "task"/);
   });
 });
 

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { main } from "../../src/cli/main.ts";
 
+const demo = "models/traffic-signs/model.onnx";
 let out = "";
 let err = "";
 beforeEach(() => {
@@ -73,9 +74,62 @@ describe("command line", () => {
     ["bench http://127.0.0.1:1 --model m --rate 1 --concurrency 1", /not both/],
     ["bench http://127.0.0.1:1 --model m --encoding xml", /binary or json/],
     ["host-check", /name a host program/],
+    ["bench http://127.0.0.1:1 --model m --concurrency 1.5", /whole number/],
+    ["bench http://127.0.0.1:1 --model m --rate 0.05 --seconds 1", /sends no request/],
+    ["audit m --out o --seed -1", /0 to 4294967295/],
+    ["audit m --out o --seed 4294967296", /0 to 4294967295/],
+    ["setup autotv", /^crosscheck: compiler "autotv".*did you mean "autotvm"/],
+    ["doctor autotv", /did you mean "autotvm"/],
+    ["host-check --engine /nowhere", /nowhere\/engine\.yaml: there is no such file/],
+    ["serve --repository /nowhere", /repository "\/nowhere" does not exist.*--repository/s],
+    ["serve --host 0.0.0.0", /0\.0\.0\.0.*keysFile/s],
+    ["serve --config /nowhere.yaml", /nowhere\.yaml/],
+    ["lottery m --repository /nowhere", /"\/nowhere" does not exist/],
+    ["lottery traffic-sings --repository models", /did you mean "traffic-signs"\? known: traffic-signs/],
+    ["lottery traffic-signs --repository models --compiler autotv", /did you mean "autotvm"/],
+    [
+      "lottery traffic-signs --repository models --inputs /nowhere.npz",
+      /--inputs \/nowhere\.npz: there is no/,
+    ],
+    ["log verify --store /nowhere", /no decision log in "\/nowhere".*--store/s],
+    [
+      "compile /nowhere.onnx --model m --compiler autotvm --repository models",
+      /^crosscheck: \/nowhere\.onnx: there is no such file/,
+    ],
+    ["compile README.md --model m --compiler autotvm --repository models", /is not an ONNX model/],
+    [`compile ${demo} --model .. --compiler onnxruntime --repository models`, /--model: .*must not be dots/],
+    [
+      `compile ${demo} --model traffic-signs --compiler onnxruntime --repository models --replay /nowhere`,
+      /--replay \/nowhere: there is no such file/,
+    ],
+    [
+      `compile ${demo} --model traffic-signs --compiler onnxruntime --repository models --inputs /nowhere.npz`,
+      /--inputs \/nowhere\.npz: there is no such file/,
+    ],
+    [`compile ${demo} --model m --compiler onnxruntim`, /^crosscheck: .*did you mean "onnxruntime"\?/],
+    [`compile ${demo} --model m --compiler onnxruntime --precision fp16`, /does not build precision "fp16"/],
+    [`compile ${demo} --model m --compiler onnxruntime --option level=all`, /has no option "level"/],
+    [`compile ${demo} --model m --compiler onnxruntime --builds 0`, /whole number from 1 to 10000/],
   ])("%s: usage, 2", async (line, message) => {
     expect(await run(...line.split(" "))).toBe(2);
     expect(err).toMatch(message);
+  });
+
+  test("an empty reason is none", async () => {
+    expect(await run("switch", "m", "e", "--reason", " ")).toBe(2);
+    expect(err).toMatch(/Say why/);
+  });
+
+  test("the help has no defaults that say nothing, and names the key", async () => {
+    await run("compile", "--help");
+    await run("bench", "--help");
+    expect(out).not.toContain("default: []");
+    expect(out).toContain("CROSSCHECK_API_KEY");
+  });
+
+  test("doctor tells a compiler's options", async () => {
+    expect(await run("doctor", "onnxruntime")).toBe(0);
+    expect(out).toMatch(/precisions: fp32, int8\n.*graphOptimizationLevel +disabled \| basic .* all /s);
   });
 
   test("a wrong address in the environment is told too", async () => {
@@ -87,10 +141,6 @@ describe("command line", () => {
   test.each<[string, RegExp]>([
     ["status --url http://127.0.0.1:1", /no gateway answers at http:\/\/127\.0\.0\.1:1.*crosscheck serve/s],
     ["bench http://127.0.0.1:1 --model m", /no server answers at http:\/\/127\.0\.0\.1:1.*crosscheck serve/s],
-    ["log verify --store /nowhere", /no decision log in "\/nowhere".*--store/s],
-    ["serve --repository /nowhere", /repository "\/nowhere" does not exist.*--repository/s],
-    ["serve --config /nowhere.yaml", /nowhere\.yaml/],
-    ["serve --host 0.0.0.0", /0\.0\.0\.0.*keysFile/s],
   ])("%s: failed, 1", async (line, message) => {
     expect(await run(...line.split(" "))).toBe(1);
     expect(err).toMatch(message);

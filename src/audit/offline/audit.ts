@@ -1,16 +1,15 @@
 import { join } from "node:path";
 import type { Families } from "../../building/families.ts";
 import type { LotteryEngine } from "../../building/lottery.ts";
-import { replayCommand } from "../../building/lottery-groups.ts";
+import { compileCommand, replayCommand } from "../../building/lottery-groups.ts";
+import { type ModelEngines, readModelEngines } from "../../building/model-engines.ts";
 import { createRandom } from "../../compare/statistics/random.ts";
 import { GatewayError } from "../../core/errors.ts";
 import { nearestHint } from "../../core/yaml-file.ts";
 import type { TimedReading } from "../../devices/reading.ts";
-import type { ModelConfig } from "../../models/manifest.ts";
-import { openRepository } from "../../models/repository.ts";
 import { createGpuTally, describePlatform } from "../report/platform.ts";
 import type { Report, ReportEngine } from "../report/schema.ts";
-import { openInputs } from "./inputs.ts";
+import { checkInputs, openInputs } from "./inputs.ts";
 import { measure, type MeasureOptions } from "./measure.ts";
 import { offlineReport } from "./offline-report.ts";
 
@@ -44,6 +43,7 @@ export async function auditModel(options: AuditOptions): Promise<Report> {
   const { runs, families, seed, clock, crosscheckVersion, readings } = options;
   const { model, directory, engines, reference } = await readModel(options.repository, options.model);
   const chosen = chooseEngines(engines, options.engines, model.name);
+  if (options.inputs !== undefined) await checkInputs(options.inputs);
   const gpus = createGpuTally();
   const timer = setInterval(() => gpus.add(readings()), readingMs).unref();
   try {
@@ -76,41 +76,27 @@ export async function auditModel(options: AuditOptions): Promise<Report> {
   }
 }
 
-interface AuditedModel {
-  readonly model: ModelConfig;
-  readonly directory: string;
-  readonly engines: readonly LotteryEngine[];
+interface AuditedModel extends ModelEngines {
   readonly reference: LotteryEngine;
 }
 
 async function readModel(path: string, name: string): Promise<AuditedModel> {
-  const folder = await (await openRepository(path)).read(name);
-  if (folder.config === undefined)
-    throw new GatewayError("invalid", folder.error ?? `model "${name}" cannot be read`);
-  const { config, directory } = folder;
-  const broken = folder.engines.find(({ manifest }) => manifest === undefined);
-  if (broken !== undefined)
-    throw new GatewayError(
-      "invalid",
-      `engine "${broken.id}" of model "${name}": ${broken.error}; repair or remove it`,
-    );
-  const engines = folder.engines.flatMap(({ id, directory: place, manifest }) =>
-    manifest === undefined ? [] : [{ id, directory: place, manifest }],
-  );
+  const found = await readModelEngines(path, name);
+  const { model, directory, engines } = found;
   // As design.md words it: the one that model.yaml names, else the first onnxruntime fp32 engine.
   const reference = engines.find(({ id, manifest }) =>
-    config.reference === undefined
+    model.reference === undefined
       ? manifest.compiler.name === "onnxruntime" && manifest.precision === "fp32"
-      : id === config.reference,
+      : id === model.reference,
   );
   if (reference === undefined)
     throw new GatewayError(
       "invalid",
-      config.reference === undefined
+      model.reference === undefined
         ? `model "${name}" has no reference to judge against; make one: npx crosscheck compile ${join(directory, "model.onnx")} --model ${name} --compiler onnxruntime --repository ${path}`
-        : `model.yaml of "${name}" names reference "${config.reference}", which is not among its engines; compile it or change the name`,
+        : `model.yaml of "${name}" names reference "${model.reference}", which is not among its engines; compile it or change the name`,
     );
-  return { model: config, directory, engines, reference };
+  return { ...found, reference };
 }
 
 function chooseEngines(
@@ -137,6 +123,9 @@ function replayOf(
   directory: string,
 ): ReportEngine["replay"] {
   const paths = { repository, modelFile: join(directory, "model.onnx") };
-  const replay = replayCommand(engine, families.compiler(engine.manifest.compiler.name), paths);
-  return "command" in replay ? { command: replay.command, note: null } : { command: null, note: replay.why };
+  const compiler = families.compiler(engine.manifest.compiler.name);
+  const replay = replayCommand(engine, compiler, paths);
+  if ("command" in replay) return { command: replay.command, note: null };
+  const note = `the same settings anew: ${replay.why}`;
+  return { command: compileCommand(engine, compiler, paths), note };
 }

@@ -11,8 +11,8 @@ export interface EngineRecord {
   readonly pool: Pool;
   readonly info: EngineInfo;
   readonly evidence: Evidence;
-  /** Engine times of the timed requests, in order. */
-  readonly seconds: number[];
+  /** Engine times of the timed requests, in order; null where it failed on an input that the reference can. */
+  readonly outcomes: (number | null)[];
   /** Class per input; null where it failed or the task has none. */
   readonly classes: (number | null)[];
   /** The first inputs, for the self-checks. */
@@ -20,4 +20,9 @@ export interface EngineRecord {
   selfChecks: ReportEngine["selfChecks"];
   failures: number;
   residentBytes: number;
+}
+
+/** Times of the timed requests that were answered, in order. */
+export function answeredSeconds({ outcomes }: EngineRecord): number[] {
+  return outcomes.filter((seconds) => seconds !== null);
 }

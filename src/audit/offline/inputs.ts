@@ -1,4 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
+import type { Stats } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { GatewayError } from "../../core/errors.ts";
@@ -63,10 +64,17 @@ async function ownSamples(
   );
 }
 
+/** Told before engines are loaded. @throws GatewayError `notFound`. */
+export async function checkInputs(path: string): Promise<Stats> {
+  return stat(path).catch((cause: unknown) => {
+    throw new GatewayError("notFound", `${path}: there is no such file or folder; --inputs names one`, {
+      cause,
+    });
+  });
+}
+
 async function givenInputs(path: string, specs: readonly TensorSpec[], config: ModelConfig): Promise<Found> {
-  const there = await stat(path).catch(() => undefined);
-  if (there === undefined)
-    throw new GatewayError("notFound", `${path}: there is no such file or folder; --inputs names one`);
+  const there = await checkInputs(path);
   if (!there.isDirectory())
     return { source: basename(path), inputs: await fileInputs(path, specs, config, "given") };
 

@@ -14,7 +14,7 @@ import { createEvidence, type DeviceState } from "../evidence.ts";
 import type { EngineRecord } from "./engine-record.ts";
 import type { AuditInput, AuditInputs } from "./inputs.ts";
 import { createPairFigures, type PairFigures } from "./pair-figures.ts";
-import { checkAgain } from "./self-checks.ts";
+import { checkAgain, checkRows } from "./self-checks.ts";
 import { topClass } from "./top-class.ts";
 import { createWorstInputs, type WorstInputs } from "./worst-inputs.ts";
 
@@ -111,7 +111,7 @@ async function load(
       pool,
       info,
       evidence,
-      seconds: [],
+      outcomes: [],
       classes: [],
       remembered: [],
       selfChecks: [],
@@ -151,8 +151,9 @@ async function runRounds(
     const [first] = records;
     if (first?.pool.failure !== undefined)
       throw new GatewayError("engineFailed", `reference "${first.engine.id}" gave up: ${first.pool.failure}`);
-    noteFailures(records, results, round);
+    noteFailures(records, results, round, options);
     if (round < runs) noteTimes(records, results, order, round, options);
+    else noteAnswers(records, results, round);
     if (round >= inputs.length) continue;
     for (const [place, record] of records.entries()) remember(record, input, results[place], compare);
     for (const { a, b, figures } of pairs) {
@@ -163,7 +164,10 @@ async function runRounds(
       if (a === 0) noteDifference(records[b] as EngineRecord, input, difference, round, worst);
     }
   }
-  for (const record of records) record.residentBytes = record.pool.residentBytes();
+  for (const record of records) {
+    record.evidence.flush();
+    record.residentBytes = record.pool.residentBytes();
+  }
   return pairs.map(({ figures }) => figures);
 }
 
@@ -176,15 +180,31 @@ async function attempt(record: EngineRecord, input: AuditInput): Promise<EngineR
   }
 }
 
-/** An input that the reference refuses too says nothing against the others. */
+/** An input that the reference refuses too says nothing against the others. A timed one that failed is late as well. */
 function noteFailures(
+  records: readonly EngineRecord[],
+  results: readonly (EngineResult | undefined)[],
+  round: number,
+  { runs, deadlineSeconds }: Pick<MeasureOptions, "runs" | "deadlineSeconds">,
+): void {
+  const timed = round < runs;
+  for (const [place, { evidence, outcomes }] of records.entries()) {
+    if (results[place] !== undefined || (place !== 0 && results[0] === undefined)) continue;
+    if (timed) outcomes.push(null);
+    evidence.add({ type: "error", blockId: round });
+    if (timed && deadlineSeconds !== undefined)
+      evidence.add({ type: "late", blockId: round, timeValid: true });
+  }
+}
+
+/** Inputs beyond the timed requests: that the engine did not fail is known all the same. */
+function noteAnswers(
   records: readonly EngineRecord[],
   results: readonly (EngineResult | undefined)[],
   round: number,
 ): void {
   for (const [place, { evidence }] of records.entries())
-    if (results[place] === undefined && (place === 0 || results[0] !== undefined))
-      evidence.add({ type: "error", blockId: round });
+    if (results[place] !== undefined) evidence.add({ type: "ran", blockId: round });
 }
 
 function noteTimes(
@@ -196,13 +216,13 @@ function noteTimes(
 ): void {
   const control = results[0];
   const states = records.map(({ engine }) => deviceState(engine));
-  for (const [place, { evidence, seconds }] of records.entries()) {
+  for (const [place, { evidence, outcomes }] of records.entries()) {
     const result = results[place];
     const state = states[place] as DeviceState;
     if (evidence.device.state !== state) evidence.add({ type: "device", state });
     if (result === undefined) continue;
     const took = result.engineSeconds;
-    seconds.push(took);
+    outcomes.push(took);
     const common = { blockId: round, phase: "steady" } as const;
     const timeValid = state !== "throttled";
     evidence.add({ ...common, type: "live", seconds: took, missed: took > deadlineSeconds, timeValid });
@@ -210,6 +230,7 @@ function noteTimes(
     evidence.add({
       ...common,
       type: "pair",
+      alsoLive: true,
       controlSeconds: control.engineSeconds,
       candidateSeconds: took,
       order: order.indexOf(0) < order.indexOf(place) ? "controlFirst" : "candidateFirst",
@@ -255,6 +276,7 @@ async function runSelfChecks(records: readonly EngineRecord[], options: MeasureO
       record.selfChecks = [
         await checkAgain("rerun", pool, remembered, compare),
         await checkAgain("process", other, remembered, compare),
+        ...(await checkRows(pool, record.info.inputs, remembered, compare)),
       ];
     } finally {
       await other.close();

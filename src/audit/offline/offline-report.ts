@@ -5,7 +5,7 @@ import { buildShare } from "../../compare/statistics/build-share.ts";
 import { createRandom } from "../../compare/statistics/random.ts";
 import type { TensorSpec } from "../../core/tensor.ts";
 import type { ModelConfig } from "../../models/manifest.ts";
-import { concludeReport, toReportVerdict, worst } from "../report/conclude.ts";
+import { concludeReport, toOfflineVerdict, worst } from "../report/conclude.ts";
 import { type EngineFacts, engineFacts } from "../report/engine-facts.ts";
 import { finite } from "../report/figures.ts";
 import { noTiming, seriesSha256, timingOfSeries } from "../report/latency.ts";
@@ -14,10 +14,11 @@ import type { Platform } from "../report/platform.ts";
 import { rankCompilers } from "../report/ranking.ts";
 import type { Report, ReportEngine, ReportPair, ReportVerdict } from "../report/schema.ts";
 import { judge } from "../verdict.ts";
-import type { EngineRecord } from "./engine-record.ts";
+import { answeredSeconds, type EngineRecord } from "./engine-record.ts";
 import { accuracyOn, labelledFigures } from "./labelled.ts";
 import type { Measurement } from "./measure.ts";
 import { realTimeFigures } from "./real-time.ts";
+import { speedTest } from "./speed-test.ts";
 
 export interface OfflineReportOptions {
   readonly model: ModelConfig;
@@ -75,12 +76,12 @@ export async function offlineReport(options: OfflineReportOptions): Promise<Repo
       requestsPerEngine: runs,
       seconds: measurement.seconds,
       seed,
-      samplesSha256: seriesSha256(records.map(({ seconds }) => seconds)),
+      samplesSha256: seriesSha256(records.map(answeredSeconds)),
     },
     platform,
     worstInputs: measurement.worst.list(),
     ranking: rankCompilers(body),
-    notApplicable: notApplicable("offline", platform),
+    notApplicable: notApplicable({ ...body, kind: "offline", platform }),
     limits: limits("offline"),
   };
 }
@@ -90,7 +91,7 @@ async function loadedEngine(
   reference: EngineRecord,
   { model, judged, measurement, seed, replay }: OfflineReportOptions,
 ): Promise<ReportEngine> {
-  const { engine, info, evidence, seconds, failures, residentBytes, selfChecks, pool } = record;
+  const { engine, info, evidence, outcomes, failures, residentBytes, selfChecks, pool } = record;
   const isReference = record === reference;
   const { policy, deadlineMs } = model;
   const gaveUp = pool.failure ?? null;
@@ -101,12 +102,12 @@ async function loadedEngine(
     hasDeadline: deadlineMs !== undefined,
     alpha: policy.alpha,
     rules: policy.rules,
-  }).map(toReportVerdict);
+  }).map(toOfflineVerdict);
   verdicts.push(selfIdentity(selfChecks));
   if (gaveUp !== null) verdicts.push(loads(gaveUp));
-  const base = isReference ? null : median(reference.seconds);
+  const [own, base] = [answeredSeconds(record), answeredSeconds(reference)];
   const deadlineSeconds = deadlineMs === undefined ? undefined : deadlineMs / 1000;
-  const timing = timingOfSeries(seconds, base, deadlineSeconds);
+  const timing = timingOfSeries(own, isReference ? null : median(base), deadlineSeconds);
   const labelled = labelledFigures(
     measurement.inputs.inputs,
     record.classes,
@@ -122,10 +123,11 @@ async function loadedEngine(
     failures,
     residentBytes: residentBytes === 0 ? null : residentBytes,
     ...timing,
-    latency: { ...timing.latency, ...(isReference ? {} : speedupInterval(seconds, reference.seconds, seed)) },
+    latency: { ...timing.latency, ...(isReference ? {} : speedupInterval(own, base, seed)) },
+    speedTest: isReference ? null : speedTest(own, base),
     accuracy: { clean: accuracyOn(labelled, "clean"), corrupted: accuracyOn(labelled, "corrupted") },
     labelled,
-    realTime: realTimeFigures(seconds, deadlineSeconds, timing.latency.p99UpperBoundSeconds),
+    realTime: realTimeFigures(outcomes, deadlineSeconds),
     selfChecks,
     replay: replay(engine),
   };
@@ -147,6 +149,7 @@ async function missingEngine(
     error,
     failures: 0,
     residentBytes: null,
+    speedTest: null,
     accuracy: { clean: null, corrupted: null },
     labelled: [],
     realTime: null,
@@ -158,16 +161,21 @@ async function missingEngine(
 const certain = { threshold: 0, lower: null, upper: null, need: 0, alpha: 0, scope: "whole" } as const;
 
 function loads(error: string): ReportVerdict {
-  return { ...certain, rule: "loads", verdict: "fail", value: null, have: 1, unit: "engines", reason: error };
+  const found = { verdict: "fail", value: null, have: 1, unit: "engines", reason: error } as const;
+  return { ...certain, ...found, rule: "loads", source: "load" };
 }
 
 /** An engine that disagrees with itself cannot be compared with anything; the live audit quarantines it. */
 function selfIdentity(checks: ReportEngine["selfChecks"]): ReportVerdict {
   const samples = checks.reduce((sum, check) => sum + check.samples, 0);
   const disagreements = checks.reduce((sum, check) => sum + check.disagreements, 0);
+  const where = checks.some(({ check }) => check === "rows")
+    ? "here, in another process and as equal rows of a batch"
+    : "here and in another process";
   return {
     ...certain,
     rule: "selfIdentity",
+    source: "selfChecks",
     verdict: disagreements > 0 ? "fail" : samples === 0 ? "inconclusive" : "pass",
     value: samples === 0 ? null : disagreements / samples,
     have: samples,
@@ -176,7 +184,7 @@ function selfIdentity(checks: ReportEngine["selfChecks"]): ReportVerdict {
     reason:
       disagreements > 0
         ? `${disagreements} of ${samples} inputs, asked again, gave another answer`
-        : `${samples} inputs, asked again here and in another process, gave the same answer`,
+        : `${samples} inputs, asked again ${where}, gave the same answer`,
   };
 }
 
@@ -191,7 +199,7 @@ function buildGroups(
     .map((group) => {
       const ids = group.map(({ id }) => id);
       const rows = engines.filter(({ id }) => ids.includes(id));
-      const series = records.filter(({ engine }) => ids.includes(engine.id)).map(({ seconds }) => seconds);
+      const series = records.filter(({ engine }) => ids.includes(engine.id)).map(answeredSeconds);
       const [first] = group as readonly [LotteryEngine];
       return {
         compiler: first.manifest.compiler.name,

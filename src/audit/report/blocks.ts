@@ -13,7 +13,7 @@ export interface TableBlock {
   readonly rows: readonly (readonly Cell[])[];
 }
 
-export type Cell = string | { readonly text: string; readonly kind: Outcome | "code" | "words" };
+export type Cell = string | { readonly text: string; readonly kind: Outcome | "code" | "command" | "words" };
 
 /** A table, unless it would be empty. */
 export function table(
@@ -29,4 +29,7 @@ export function outcome(verdict: Outcome | null): Cell {
 }
 
 export const code = (text: string): Cell => ({ text, kind: "code" });
-export const words = (text: string): Cell => ({ text, kind: "words" });
+/** Long enough to wrap. */
+export const command = (text: string): Cell => ({ text, kind: "command" });
+/** A column that may wrap takes room, which a short text does not need. */
+export const words = (text: string): Cell => (text.length <= 24 ? text : { text, kind: "words" });

@@ -187,7 +187,7 @@ const axis = {
 const frame = {
   animation: false,
   backgroundColor: "transparent",
-  grid: { left: 8, right: 24, top: 34, bottom: 8, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+  grid: { left: 8, right: 24, top: 34, bottom: 8, outerBoundsMode: "same", outerBoundsContain: "all" },
 };
 
 function tick(value: number): string {

@@ -17,9 +17,19 @@ export function concludeReport(engines: readonly ReportEngine[]): {
   return { verdict, verdictReason: reasonOf(verdict, judged) };
 }
 
-/** A rule's verdict in the report's words: which requests it came from is the report's kind. */
-export function toReportVerdict({ source: _source, ...verdict }: Verdict): ReportVerdict {
-  return verdict;
+/** What an audit observes, by the source that the same rule reads live. There each of them is a block by itself. */
+const observed = {
+  live: "requests",
+  shadow: "pairs",
+  comparison: "inputs",
+  device: "device",
+} as const;
+
+/** A rule's verdict in an audit's words: nothing is live there, and what was counted is no block of time. */
+export function toOfflineVerdict(verdict: Verdict): ReportVerdict {
+  const source = observed[verdict.source];
+  const unit = source === "device" ? verdict.unit : source;
+  return { ...verdict, source, unit, reason: verdict.reason.replaceAll(` ${verdict.unit}`, ` ${unit}`) };
 }
 
 function reasonOf(verdict: Outcome, judged: readonly ReportEngine[]): string {

@@ -1,9 +1,9 @@
-import { type Block, type Cell, code, outcome, type TableBlock, words } from "./blocks.ts";
+import { type Block, type Cell, code, command, outcome, type TableBlock, words } from "./blocks.ts";
 import { percent, plain, seconds } from "./figures.ts";
 import { buildTables, gainTables, realTimeTables, selfCheckTables } from "./engine-tables.ts";
 import { outputTables, worstInputTable } from "./output-tables.ts";
 import { modelTables, platformTables, utilisationTables } from "./machine-tables.ts";
-import type { Outcome, Report } from "./schema.ts";
+import type { Outcome, Report, ReportVerdict } from "./schema.ts";
 
 /** A report in words and tables, before any format. */
 export interface ReportDocument {
@@ -141,6 +141,23 @@ function rankingSection({ ranking }: Report): Section {
   ]);
 }
 
+const sources: Readonly<Record<ReportVerdict["source"], string>> = {
+  requests: "requests",
+  pairs: "pairs",
+  inputs: "outputs",
+  live: "live",
+  shadow: "shadow",
+  comparison: "outputs",
+  device: "device",
+  load: "loading",
+  selfChecks: "itself",
+};
+const scopes: Readonly<Record<ReportVerdict["scope"], string>> = {
+  whole: "whole",
+  recent: "latest",
+  afterIdle: "after idle",
+};
+
 function statementSection({ engines, verdict, run }: Report): Section {
   const rows = engines.flatMap(({ id, verdicts }) =>
     verdicts.map((one): Cell[] => [
@@ -149,9 +166,11 @@ function statementSection({ engines, verdict, run }: Report): Section {
       outcome(one.verdict),
       plain(one.value),
       plain(one.threshold),
-      `${plain(one.lower)} .. ${plain(one.upper)}`,
+      one.lower === null && one.upper === null ? "-" : `${plain(one.lower)} .. ${plain(one.upper)}`,
       `${one.have} ${one.unit}`,
-      one.verdict === "inconclusive" ? (one.need === null ? "cannot be said" : String(one.need)) : "",
+      sources[one.source],
+      scopes[one.scope],
+      one.verdict === "inconclusive" ? (one.need === null ? "no number" : String(one.need)) : "",
       one.alpha === 0 ? "-" : plain(one.alpha),
       words(one.reason),
     ]),
@@ -160,7 +179,7 @@ function statementSection({ engines, verdict, run }: Report): Section {
     run === null ? [] : [{ type: "text", text: `SHA-256 of all raw times: ${run.samplesSha256}` } as const];
   return section(
     "Statement",
-    "Every requirement with its threshold, the bounds on what was seen, and the verdict.",
+    "Every requirement with its threshold, the bounds on what was seen, and the verdict. From: timed requests, pairs with the reference or the active engine, compared outputs, the device, or the engine against itself. Part: the whole evidence, its latest epoch, or what follows idle pauses.",
     [
       { type: "text", text: `Overall: ${verdict.toUpperCase()}.` },
       {
@@ -174,6 +193,8 @@ function statementSection({ engines, verdict, run }: Report): Section {
           "threshold",
           "bounds",
           "seen",
+          "from",
+          "part",
           "needs more",
           "alpha",
           "in words",
@@ -190,7 +211,8 @@ function reproduceSection({ engines, run }: Report): Section {
     code(id),
     code(fingerprint.slice(0, 16)),
     code(artifactSha256.slice(0, 16)),
-    replay.command === null ? words(replay.note ?? "-") : code(replay.command),
+    replay.command === null ? "-" : command(replay.command),
+    words(replay.note ?? ""),
   ]);
   const seed =
     run === null
@@ -205,7 +227,7 @@ function reproduceSection({ engines, run }: Report): Section {
     {
       type: "table",
       caption: "Replay",
-      head: ["engine", "fingerprint", "artifact SHA-256", "made again by"],
+      head: ["engine", "fingerprint", "artifact SHA-256", "made again by", "note"],
       rows,
     },
     ...seed,

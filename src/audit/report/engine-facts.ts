@@ -9,8 +9,8 @@ export async function engineFacts(
   directory: string,
   manifest: EngineManifest,
 ): Promise<EngineFacts> {
-  const { compiler, precision, target, device, threads, artifact, fingerprint, buildSeconds, builtAt } =
-    manifest;
+  const { compiler, precision, target, device, threads, options, seed } = manifest;
+  const { artifact, fingerprint, buildSeconds, builtAt } = manifest;
   const file = await stat(join(directory, artifact.file)).catch(() => undefined);
   return {
     id,
@@ -20,6 +20,8 @@ export async function engineFacts(
     target,
     device: device.name,
     threads,
+    options,
+    seed,
     artifactSha256: artifact.sha256,
     artifactBytes: file?.size ?? null,
     fingerprint,
@@ -37,6 +39,8 @@ export type EngineFacts = Pick<
   | "target"
   | "device"
   | "threads"
+  | "options"
+  | "seed"
   | "artifactSha256"
   | "artifactBytes"
   | "fingerprint"

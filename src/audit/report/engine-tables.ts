@@ -1,5 +1,5 @@
 import { type Cell, code, outcome, table, type TableBlock, words } from "./blocks.ts";
-import { percent, plain, seconds, share, times } from "./figures.ts";
+import { percent, plain, points, seconds, share, signed, times } from "./figures.ts";
 import type { Report, ReportEngine } from "./schema.ts";
 
 /** Speed and accuracy of every engine, and what changed against the reference on labelled inputs. */
@@ -51,7 +51,10 @@ export function gainTables({ engines, pairs, model }: Report): TableBlock[] {
       one.set,
       share(one.correct, one.samples),
       percent(one.samples === 0 ? null : one.correct / one.samples),
+      points(one.accuracyDeltaRatio),
       one.negativeFlips === null ? "-" : String(one.negativeFlips),
+      percent(one.negativeFlipRatio),
+      percent(one.negativeFlipUpperBoundRatio),
       one.positiveFlips === null ? "-" : String(one.positiveFlips),
       plain(one.mcnemarPValue),
     ]),
@@ -64,10 +67,14 @@ export function gainTables({ engines, pairs, model }: Report): TableBlock[] {
       "set",
       "right",
       "accuracy",
+      "against reference",
       "negative flips",
+      "NFR",
+      "NFR at most (95 %)",
       "positive flips",
       "McNemar p",
     ]),
+    ...speedTable(engines),
     ...table(
       "Failures",
       broken.map(({ id, failures, error }): Cell[] => [
@@ -90,6 +97,32 @@ function speedup({
   return `${times(speedupRatio)} (${times(lower)} to ${times(upper)})`;
 }
 
+/** Mann-Whitney with the Hodges-Lehmann shift. */
+function speedTable(engines: Report["engines"]): TableBlock[] {
+  const rows = engines.flatMap(({ id, speedTest: test }): Cell[][] =>
+    test === null
+      ? []
+      : [
+          [
+            code(id),
+            String(test.blocks),
+            signed(test.shiftSeconds),
+            `${signed(test.shiftLowerSeconds)} .. ${signed(test.shiftUpperSeconds)}`,
+            percent(test.slowerShareRatio),
+            plain(test.pValue),
+          ],
+        ],
+  );
+  return table("Slower than the reference? Medians of blocks of requests", rows, [
+    "engine",
+    "blocks",
+    "slower by",
+    "95 %",
+    "blocks slower",
+    "Mann-Whitney p",
+  ]);
+}
+
 export function realTimeTables({ engines }: Report): TableBlock[] {
   const rows = engines.flatMap(({ id, realTime: rt }) =>
     rt === null
@@ -99,7 +132,9 @@ export function realTimeTables({ engines }: Report): TableBlock[] {
             code(id),
             seconds(rt.deadlineSeconds),
             share(rt.misses, rt.requests),
-            percent(rt.missUpperBoundRatio),
+            rt.missUpperBoundRatio === null
+              ? "-"
+              : `${percent(rt.missUpperBoundRatio)} (of ${rt.boundRequests})`,
             rt.longestMissRun === null ? "-" : String(rt.longestMissRun),
             rt.mostMissesInWindow === null ? "-" : `(${rt.mostMissesInWindow}, ${rt.windowRequests})`,
             seconds(rt.highWaterMarkSeconds),
@@ -185,7 +220,7 @@ export function selfCheckTables({ engines }: Report): TableBlock[] {
   const rows = engines.flatMap(({ id, selfChecks }) =>
     selfChecks.map((one): Cell[] => [
       code(id),
-      { rerun: "again, same process", process: "another process" }[one.check],
+      { rerun: "again, same process", process: "another process", rows: "equal rows of a batch" }[one.check],
       share(one.bitEqual, one.samples),
       String(one.disagreements),
     ]),

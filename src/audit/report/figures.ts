@@ -20,6 +20,17 @@ export function percent(ratio: number | null): string {
   return `${Math.abs(value) >= 1 ? value.toFixed(2).replace(/\.?0+$/, "") : Number(value.toPrecision(2))} %`;
 }
 
+/** A difference of two shares, in hundredths: `+0.5 points`. */
+export function points(difference: number | null): string {
+  if (difference === null) return unknown;
+  return `${difference > 0 ? "+" : ""}${plain(difference * 100)} points`;
+}
+
+/** A difference of two times: `+3.20 ms`. */
+export function signed(value: number | null): string {
+  return value !== null && value > 0 ? `+${seconds(value)}` : seconds(value);
+}
+
 /** `3/1000` */
 export function share(part: number | null, whole: number): string {
   return part === null || whole === 0 ? unknown : `${part}/${whole}`;
@@ -41,7 +52,8 @@ export function plain(value: number | null): string {
   if (value === null) return unknown;
   if (value === 0 || Number.isInteger(value)) return String(value);
   const size = Math.abs(value);
-  return size < 1e-3 || size >= 1e6 ? value.toExponential(1) : digits(value);
+  if (size < 1e-3 || size >= 1e6) return value.toExponential(1);
+  return size < 10 ? String(Number(value.toPrecision(3))) : digits(value);
 }
 
 /** A number as JSON has it: null for NaN and the infinities. */

@@ -72,6 +72,8 @@ function cell(value: Cell): string {
   switch (value.kind) {
     case "code":
       return `<td><code>${text}</code></td>`;
+    case "command":
+      return `<td class="words command"><code>${text}</code></td>`;
     case "words":
       return `<td class="words">${text}</td>`;
     case "pass":

@@ -1,4 +1,3 @@
-import type { Platform } from "./platform.ts";
 import type { Report } from "./schema.ts";
 
 /** What a reader must not conclude. */
@@ -12,42 +11,90 @@ export function limits(kind: Report["kind"]): string[] {
     kind === "offline"
       ? [
           "Times are service times inside the engine, one request at a time; waiting and transport are in the live report.",
-          "Every request is one observation. Bounds on rates (misses, flips, errors) take them as independent: misses " +
-            "that come in bursts make them too narrow, see the longest run of misses.",
-          "Percentile bounds and McNemar's test are for one look at this sample; the verdicts' bounds hold at any number of looks.",
+          "Every request is one observation; one that failed is a missed deadline. Bounds on rates (misses, flips, errors) " +
+            "take them as independent: misses that come in bursts make them too narrow, see the longest run of misses.",
+          "Percentile and Clopper-Pearson bounds, McNemar's and Mann-Whitney's tests are for one look at this sample and are " +
+            "not corrected for the number of engines; the verdicts' bounds hold at any number of looks.",
         ]
       : [
           "The active engine's deadline figures are from receipt to reply, shadow runs are timed inside the engine: the two are not compared.",
-          "Of every block of time (policy.blockMs) one observation is counted, so that bursts do not narrow the bounds.",
+          "Of every block of time (policy.blockMs) one observation is counted, so that bursts do not narrow the bounds. The " +
+            "bound on misses is for one look; requests that failed are in errorRatio.",
           "Divergence figures cover the last five minutes, counts everything since the gateway started.",
         ];
   return [...common, ...own];
 }
 
+type Row = Report["notApplicable"][number];
+
 /** Tables of an acceptance report that this one leaves out, each with its reason. */
-export function notApplicable(kind: Report["kind"], platform: Platform): Report["notApplicable"] {
-  const rows = [
-    {
-      table: "Cross-device",
-      reason: "needs engines of one model run on several devices; this is one machine",
-    },
-    {
-      table: "Kernels",
-      reason: "runtimes here do not tell their kernels one by one; fingerprints stand for them",
-    },
-    {
-      table: "pWCET",
-      reason:
-        "extreme-value estimates need tests of stationarity that shared machines rarely pass; not attempted",
-    },
-  ];
+export function notApplicable(
+  report: Pick<Report, "kind" | "platform" | "engines" | "model">,
+): Report["notApplicable"] {
+  return [...open(report), ...(report.kind === "live" ? onlyOffline : notOffline(report)), ...never];
+}
+
+/** What this model, machine or audit could have answered. */
+function open({ platform, model }: Pick<Report, "platform" | "model">): Row[] {
+  const rows: Row[] = [];
+  if (model.deadlineSeconds === null)
+    rows.push({ table: "Real time", reason: "model.yaml names no deadline; add deadlineMs" });
   if (platform.gpus.length === 0)
     rows.push({ table: "Utilisation", reason: "no GPU or board on this machine gives readings" });
-  if (kind === "live")
-    rows.push(
-      { table: "Builds", reason: "spread between builds needs them timed side by side: crosscheck audit" },
-      { table: "Worst inputs", reason: "served inputs are not kept; record them and run crosscheck audit" },
-      { table: "Time series", reason: "live times are kept as histograms, in constant memory" },
-    );
   return rows;
 }
+
+function notOffline({ engines }: Pick<Report, "engines">): Row[] {
+  const rows: Row[] = [];
+  if (engines.every(({ labelled }) => labelled.length === 0))
+    rows.push({ table: "Accuracy, negative flips", reason: "no input has a label" });
+  if (engines.length > 1 && engines.every((engine) => engine.speedTest === null))
+    rows.push({ table: "Mann-Whitney", reason: "needs 100 answered requests of candidate and reference" });
+  if (engines.every(({ selfChecks }) => selfChecks.every(({ check }) => check !== "rows")))
+    rows.push({ table: "Batch slots", reason: "no engine here takes batches that answer row by row" });
+  rows.push({
+    table: "Restarts",
+    reason: "each engine was timed in one process; audit again to see what a restart changes",
+  });
+  return rows;
+}
+
+const onlyOffline: readonly Row[] = [
+  { table: "Builds", reason: "spread between builds needs them timed side by side: crosscheck audit" },
+  { table: "Worst inputs", reason: "served inputs are not kept; record them and run crosscheck audit" },
+  { table: "Time series", reason: "live times are kept as histograms, in constant memory" },
+  { table: "Bound on flips", reason: "live inputs follow each other (video); flipRatio has the bound" },
+];
+
+/** What no report has. */
+const never: readonly Row[] = [
+  { table: "Cross-device", reason: "needs engines of one model run on several devices; this is one machine" },
+  {
+    table: "Kernels",
+    reason: "runtimes here do not tell their kernels one by one; fingerprints stand for them",
+  },
+  {
+    table: "pWCET",
+    reason:
+      "extreme-value estimates need tests of stationarity that shared machines rarely pass; not attempted",
+  },
+  { table: "Modes", reason: "no test for two modes is made; the distribution shows them" },
+  {
+    table: "Parameters, GFLOP, memory bandwidth",
+    reason: "not counted or measured; sizes and times stand for them",
+  },
+  { table: "Peak memory", reason: "resident memory is read once, when the figures were complete" },
+  {
+    table: "CPU utilisation, most streams within the deadline",
+    reason: "engines are asked one request at a time; crosscheck bench loads a gateway",
+  },
+  {
+    table: "Clocks",
+    reason:
+      "one pass at clocks as they were, ambient temperature unknown; lock them and audit again to compare",
+  },
+  {
+    table: "Rebuild check",
+    reason: "nothing is built here; build by the commands under Reproduce and audit both builds",
+  },
+];

@@ -9,7 +9,8 @@ import type { Auditor } from "../auditor.ts";
 import type { DivergenceWindow } from "../divergence-window.ts";
 import type { Evidence } from "../evidence.ts";
 import type { Feedback } from "../feedback.ts";
-import { concludeReport, toReportVerdict, worst } from "./conclude.ts";
+import { noFlips } from "../offline/labelled.ts";
+import { concludeReport, worst } from "./conclude.ts";
 import { engineFacts } from "./engine-facts.ts";
 import { finite } from "./figures.ts";
 import { noTiming, speedup, type Timing, timingOfHistogram } from "./latency.ts";
@@ -83,7 +84,7 @@ async function liveReport(model: Model, options: LiveReportOptions): Promise<Rep
     platform,
     worstInputs: [],
     ranking: rankCompilers(body),
-    notApplicable: notApplicable("live", platform),
+    notApplicable: notApplicable({ ...body, kind: "live", platform }),
     limits: limits("live"),
   };
 }
@@ -136,7 +137,7 @@ async function liveEngine(
     role: engine === model.active ? "active" : engine === base ? "reference" : "candidate",
     runtime: info === undefined ? null : `${info.runtime.name} ${info.runtime.version}`,
     verdict: worst(verdicts.map(({ verdict }) => verdict)),
-    verdicts: verdicts.map(toReportVerdict),
+    verdicts: [...verdicts],
     error: engine.state === "failed" || engine.state === "quarantined" ? engine.reason : null,
     failures: evidence.counts.errors,
     residentBytes: engine.residentBytes() || null,
@@ -145,6 +146,7 @@ async function liveEngine(
       ...timing.latency,
       speedupRatio: comparable ? speedup(reference.p50Seconds, timing.latency.p50Seconds) : null,
     },
+    speedTest: null,
     accuracy: { clean: null, corrupted: null },
     labelled:
       labelled === undefined
@@ -154,9 +156,7 @@ async function liveEngine(
               set: "feedback",
               samples: labelled.labelled,
               correct: labelled.correct,
-              negativeFlips: null,
-              positiveFlips: null,
-              mcnemarPValue: null,
+              ...noFlips,
             },
           ],
     realTime: liveRealTime(evidence, model.config.deadlineMs),
@@ -165,17 +165,24 @@ async function liveEngine(
   };
 }
 
-/** Of answers to clients, from receipt to reply; runs of misses are not kept. */
-function liveRealTime({ counts, live }: Evidence, deadlineMs: number | undefined): ReportEngine["realTime"] {
+/**
+ * Of answers to clients, from receipt to reply; runs of misses are not kept. Misses come in bursts, so the bound is
+ * taken from one request of every block, where they count as one.
+ */
+function liveRealTime(
+  { counts, live, rates }: Evidence,
+  deadlineMs: number | undefined,
+): ReportEngine["realTime"] {
   const requests = live.steady.count + live.afterIdle.count + counts.unanswered;
   if (deadlineMs === undefined || requests === 0) return null;
-  const upper = clopperPearsonUpper(counts.missed, requests, 0.95);
+  const { events, n } = rates.liveMiss.whole;
   return {
     deadlineSeconds: deadlineMs / 1000,
     requests,
     misses: counts.missed,
     missRatio: counts.missed / requests,
-    missUpperBoundRatio: upper,
+    missUpperBoundRatio: n === 0 ? null : clopperPearsonUpper(events, n, 0.95),
+    boundRequests: n,
     longestMissRun: null,
     mostMissesInWindow: null,
     windowRequests: null,
@@ -197,11 +204,14 @@ function livePair(model: Model, base: Engine, engine: Engine, { auditor }: LiveR
     diverged: counts.diverged,
     invalid: counts.invalid,
     flips: counts.flips,
+    flipUpperBoundRatio: null,
     maxAbs,
     ulpP99: ulp,
     minCosine: cosine,
     maxJsNats: null,
     flipExposed: null,
+    detection: null,
+    segmentation: null,
     reason: null,
   };
 }

@@ -1,6 +1,6 @@
 import { type Cell, code, table, type TableBlock, words } from "./blocks.ts";
 import { bytes, percent, plain, share } from "./figures.ts";
-import type { Report } from "./schema.ts";
+import type { Report, ReportEngine } from "./schema.ts";
 
 export function modelTables({ model, engines, dataset }: Report): TableBlock[] {
   const facts: Cell[][] = [
@@ -21,13 +21,33 @@ export function modelTables({ model, engines, dataset }: Report): TableBlock[] {
         engine.precision,
         words(engine.target ?? "-"),
         String(engine.threads),
+        words(settings(engine)),
         bytes(engine.artifactBytes),
         bytes(engine.residentBytes),
         engine.builtAt.slice(0, 10),
       ]),
-      ["engine", "compiler", "runtime", "precision", "target", "threads", "artifact", "resident", "built"],
+      [
+        "engine",
+        "compiler",
+        "runtime",
+        "precision",
+        "target",
+        "threads",
+        "options",
+        "artifact",
+        "resident",
+        "built",
+      ],
     ),
   ];
+}
+
+/** Options that were given or defaulted, and the seed where there is one. */
+function settings({ options, seed }: ReportEngine): string {
+  const given = Object.entries(options).filter(([, value]) => value !== null);
+  const all = seed === null ? given : [...given, ["seed", seed] as const];
+  const text = (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value));
+  return all.map(([name, value]) => `${name}=${text(value)}`).join(", ") || "-";
 }
 
 export function platformTables({ platform }: Report): TableBlock[] {
@@ -39,6 +59,7 @@ export function platformTables({ platform }: Report): TableBlock[] {
       ["cores", String(cores)],
       ["memory", bytes(memoryBytes)],
       ["system", words(`${operatingSystem}, ${architecture}`)],
+      ["clock governor", platform.governor ?? "not told"],
       ["Node", node],
       ...gpus.map((gpu): Cell[] => [
         "GPU",

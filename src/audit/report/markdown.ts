@@ -45,7 +45,7 @@ function cell(value: Cell): string {
   if (typeof value === "string") return escape(value);
   const text = escape(value.text);
   if (value.kind === "words") return text;
-  return value.kind === "code"
+  return value.kind === "code" || value.kind === "command"
     ? `\`${value.text.replaceAll("`", "'").replaceAll("|", "\\|")}\``
     : `**${text}**`;
 }

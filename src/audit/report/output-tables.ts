@@ -13,6 +13,7 @@ export function outputTables({ pairs, engines, model }: Report): TableBlock[] {
     code(pair.candidate),
     String(pair.samples),
     share(pair.flips, pair.samples),
+    percent(pair.flipUpperBoundRatio),
     percent(pair.samples === 0 ? null : pair.bitEqual / pair.samples),
     String(pair.diverged + pair.invalid),
     plain(pair.maxAbs),
@@ -44,6 +45,7 @@ export function outputTables({ pairs, engines, model }: Report): TableBlock[] {
       "candidate",
       "inputs",
       "flips",
+      "at most (95 %)",
       "bit-equal",
       "outside tolerance",
       "max abs",
@@ -52,12 +54,61 @@ export function outputTables({ pairs, engines, model }: Report): TableBlock[] {
       "JS (nats)",
       "flip-exposed",
     ]),
+    ...decisionTables(against.length > 0 ? against : pairs),
     ...table("First input outside the tolerance", reasons, ["candidate", "what"]),
     ...matrix("Flips, every two engines", ({ flips, samples }) => share(flips, samples)),
     ...matrix("Bit-equal inputs, every two engines", ({ bitEqual, samples }) =>
       percent(samples === 0 ? null : bitEqual / samples),
     ),
     ...matrix("Largest difference, every two engines", ({ maxAbs }) => plain(maxAbs)),
+  ];
+}
+
+/** What a flip of detections or pixels is made of. */
+function decisionTables(pairs: readonly ReportPair[]): TableBlock[] {
+  const detections = pairs.flatMap(({ reference, candidate, detection: one }): Cell[][] =>
+    one === null
+      ? []
+      : [
+          [
+            code(reference),
+            code(candidate),
+            String(one.reference),
+            String(one.candidate),
+            String(one.matched),
+            String(one.changed),
+            String(one.classFlips),
+            plain(one.maxScoreDifference),
+            plain(one.minIouRatio),
+          ],
+        ],
+  );
+  const segments = pairs.flatMap(({ reference, candidate, segmentation: one }): Cell[][] =>
+    one === null
+      ? []
+      : [
+          [
+            code(reference),
+            code(candidate),
+            share(one.flips, one.pixels),
+            percent(one.pixels === 0 ? null : one.flips / one.pixels),
+            percent(one.worstInputFlipRatio),
+          ],
+        ],
+  );
+  return [
+    ...table("Detections", detections, [
+      "reference",
+      "candidate",
+      "the reference's",
+      "the candidate's",
+      "matched",
+      "without a partner",
+      "other class in place",
+      "largest score difference",
+      "smallest IoU",
+    ]),
+    ...table("Pixels", segments, ["reference", "candidate", "changed", "share", "worst input"]),
   ];
 }
 

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import os from "node:os";
 import type { TimedReading } from "../../devices/reading.ts";
 import type { Report } from "./schema.ts";
@@ -14,9 +15,19 @@ export function describePlatform(gpus: readonly Gpu[] = []): Platform {
     processor: processors[0]?.model.trim() ?? "unknown",
     cores: os.availableParallelism(),
     memoryBytes: os.totalmem(),
+    governor: clockGovernor(),
     node: process.versions.node,
     gpus: [...gpus],
   };
+}
+
+/** Virtual machines and other systems than Linux do not tell. */
+function clockGovernor(): string | null {
+  try {
+    return readFileSync("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "utf8").trim() || null;
+  } catch {
+    return null;
+  }
 }
 
 /** Gathers readings of GPUs over a run: means, maxima, and the energy between first and last. */

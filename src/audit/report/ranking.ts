@@ -50,13 +50,13 @@ const criteria: readonly Criterion[] = [
     name: "X1, spread of p99 between builds",
     key: ({ p99SpreadRatio: x1, betweenBuildShareRatio: icc }) =>
       x1 === null || icc === null ? null : icc > alikeShare && x1 > alikeSpread ? x1 : 1,
-    words: ({ p99SpreadRatio }) => `builds differ by ${times(p99SpreadRatio)} at p99`,
+    words: ({ p99SpreadRatio }) => `builds that differ by ${times(p99SpreadRatio)} at p99`,
   },
   {
     name: "ICC, share of variance between builds",
     key: ({ betweenBuildShareRatio: icc }) => (icc === null ? null : icc <= alikeShare ? 0 : 1),
     words: ({ betweenBuildShareRatio }) =>
-      `the build decides ${percent(betweenBuildShareRatio)} of the variance`,
+      `${percent(betweenBuildShareRatio)} of the variance decided by the build`,
   },
   {
     name: "speed, p99 of the best build",
@@ -90,7 +90,8 @@ export function rankCompilers(
 function compilerGroups(engines: readonly ReportEngine[]): ReportEngine[][] {
   const groups = new Map<string, ReportEngine[]>();
   for (const engine of engines) {
-    if (engine.latency.samples === 0 && engine.error === null) continue;
+    // Loaded for comparison only: nobody asked what it is worth.
+    if (engine.verdict === null || (engine.latency.samples === 0 && engine.error === null)) continue;
     const key = `${engine.compiler} ${engine.precision}`;
     groups.set(key, [...(groups.get(key) ?? []), engine]);
   }
@@ -121,7 +122,7 @@ function toRow(
     verdict: best.verdict ?? "inconclusive",
     deadline: verdictOn("deadlineMissRatio"),
     // The reference cannot differ from itself.
-    flips: ids.includes(model.reference ?? "") ? "pass" : verdictOn("flipRatio"),
+    flips: ids.every((id) => id === model.reference) ? "pass" : verdictOn("flipRatio"),
     missRatio: ratio(sum(missed.map(({ misses }) => misses)), sum(missed.map(({ requests }) => requests))),
     flipRatio: ratio(sumFlips(against), sum(against.map(({ samples }) => samples))),
     p99SpreadRatio: spread?.p99SpreadRatio ?? null,
@@ -148,11 +149,12 @@ function whyBefore(row: Ranked, next: Ranked | undefined, applied: readonly Crit
   if (next === undefined) return applied.map(({ words }) => words(row)).join("; ");
   const decisive = applied.find(({ key }) => key(row) !== key(next));
   if (decisive === undefined) return `no criterion tells it from ${title(next)}`;
-  return `${decisive.name}: ${decisive.words(row)}, where ${title(next)} ${verb(decisive)} ${decisive.words(next)}`;
+  return `${decisive.name}: ${decisive.words(row)}, where ${title(next)} ${clause(decisive, next)}`;
 }
 
-function verb({ name }: Criterion): string {
-  return name === "verdict" ? "-" : "has";
+/** After a compiler's name: a verdict is a verb already, the others are what it has. */
+function clause({ name, words }: Criterion, row: Ranked): string {
+  return name === "verdict" ? words(row) : `has ${words(row)}`;
 }
 
 function publish({ deadline: _deadline, flips: _flips, ...row }: Ranked, reason: string): Row {

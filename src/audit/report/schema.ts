@@ -76,6 +76,8 @@ const platformSchema = z.strictObject({
   processor: z.string(),
   cores: count,
   memoryBytes: z.number(),
+  /** Of the processor's clock, as Linux names it. */
+  governor: z.string().nullable(),
   node: z.string(),
   gpus: z.array(gpuSchema),
 });
@@ -92,7 +94,20 @@ const verdictSchema = z.strictObject({
   need: figure,
   unit: z.string(),
   alpha: z.number(),
-  scope: z.string(),
+  /** What was observed. An audit: requests, pairs with the reference, inputs compared. A gateway: live, shadow, comparison. */
+  source: z.enum([
+    "requests",
+    "pairs",
+    "inputs",
+    "live",
+    "shadow",
+    "comparison",
+    "device",
+    "load",
+    "selfChecks",
+  ]),
+  /** The part of the evidence that decided. */
+  scope: z.enum(["whole", "recent", "afterIdle"]),
   reason: z.string(),
 });
 
@@ -106,6 +121,9 @@ const engineSchema = z.strictObject({
   target: z.string().nullable(),
   device: z.string(),
   threads: count,
+  /** What its compiler was told, as engine.yaml has it. */
+  options: z.record(z.string(), z.unknown()),
+  seed: z.union([z.number(), z.string()]).nullable(),
   artifactSha256: z.string(),
   artifactBytes: figure,
   fingerprint: z.string(),
@@ -147,6 +165,20 @@ const engineSchema = z.strictObject({
     /** p99 of |c_i - c_(i-1) - T|, c_i the answers to requests sent each T, the deadline; null without one. */
     completionP99Seconds: figure,
   }),
+  /** Mann-Whitney against the reference's times, over medians of blocks of requests; for one look. */
+  speedTest: z
+    .strictObject({
+      blocks: count,
+      referenceBlocks: count,
+      pValue: z.number(),
+      /** Hodges-Lehmann: how much slower, with its 95 % interval; null where the blocks are too few for one. */
+      shiftSeconds: z.number(),
+      shiftLowerSeconds: figure,
+      shiftUpperSeconds: figure,
+      /** Effect size: how often a block of this one is slower than a block of the reference. */
+      slowerShareRatio: z.number(),
+    })
+    .nullable(),
   accuracy: z.strictObject({ clean: figure, corrupted: figure }),
   labelled: z.array(
     z.strictObject({
@@ -156,6 +188,11 @@ const engineSchema = z.strictObject({
       /** Inputs that the reference had right and this engine wrong, and the opposite. */
       negativeFlips: count.nullable(),
       positiveFlips: count.nullable(),
+      /** NFR, with its Clopper-Pearson bound, one-sided, 95 %. */
+      negativeFlipRatio: figure,
+      negativeFlipUpperBoundRatio: figure,
+      /** This one's accuracy less the reference's. */
+      accuracyDeltaRatio: figure,
       /** McNemar's exact test, two-sided. */
       mcnemarPValue: figure,
     }),
@@ -166,8 +203,9 @@ const engineSchema = z.strictObject({
       requests: count,
       misses: count,
       missRatio: figure,
-      /** Clopper-Pearson, one-sided, 95 %. */
+      /** Clopper-Pearson, one-sided, 95 %, from `boundRequests` of the requests: live, one of every block of time. */
       missUpperBoundRatio: figure,
+      boundRequests: count,
       longestMissRun: count.nullable(),
       /** m of (m, k): most misses in any `windowRequests` in a row. */
       mostMissesInWindow: count.nullable(),
@@ -181,7 +219,8 @@ const engineSchema = z.strictObject({
     .nullable(),
   selfChecks: z.array(
     z.strictObject({
-      check: z.enum(["rerun", "process"]),
+      /** rows: equal rows of a batch, where the engine takes batches. */
+      check: z.enum(["rerun", "process", "rows"]),
       samples: count,
       bitEqual: count,
       /** Outside the tolerance or with another decision. */
@@ -204,6 +243,8 @@ const pairSchema = z.strictObject({
   diverged: count,
   invalid: count,
   flips: count,
+  /** Clopper-Pearson, one-sided, 95 %; null where the inputs are no independent sample, as live ones. */
+  flipUpperBoundRatio: figure,
   maxAbs: figure,
   /** Units in the last place: the worst input's p99 over its elements. */
   ulpP99: figure,
@@ -212,6 +253,22 @@ const pairSchema = z.strictObject({
   maxJsNats: figure,
   /** Inputs whose margin is so small that the difference could have changed the class. */
   flipExposed: count.nullable(),
+  /** Of the task detection, over all inputs: detections of either side, pairs of the same class that match in place. */
+  detection: z
+    .strictObject({
+      reference: count,
+      candidate: count,
+      matched: count,
+      /** Without a partner of the same class, on either side. */
+      changed: count,
+      classFlips: count,
+      /** Over matched pairs; null without any. */
+      maxScoreDifference: figure,
+      minIouRatio: figure,
+    })
+    .nullable(),
+  /** Of the task segmentation: pixels whose class changed, over all inputs and in the worst one. */
+  segmentation: z.strictObject({ pixels: count, flips: count, worstInputFlipRatio: figure }).nullable(),
   /** Of the first input outside the tolerance. */
   reason: z.string().nullable(),
 });

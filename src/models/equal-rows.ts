@@ -3,14 +3,36 @@ import { typedView, type Tensor, type TensorSpec } from "../core/tensor.ts";
 /** Rows of a batch whose size is the caller's to choose. */
 const chosenRows = 4;
 
-/** A batch for the check of rows: one row of every input, and how often it is repeated. */
-export interface RowBatch {
+/**
+ * What an engine answers to each of the equal rows of one batch, which should be the same; undefined where it takes no
+ * batch, answers not by row, or its rows hear of each other: the first axis is time then, or a picture's channels.
+ * @param run rejects as the engine fails
+ */
+export async function answersToEqualRows(
+  inputs: readonly Tensor[],
+  specs: readonly TensorSpec[],
+  run: (inputs: readonly Tensor[]) => Promise<readonly Tensor[]>,
+  agree: (one: readonly Tensor[], other: readonly Tensor[]) => Promise<boolean> | boolean,
+): Promise<Tensor[][] | undefined> {
+  const batch = rowBatch(inputs, specs);
+  if (!batch) return undefined;
+  const rows = splitRows(await run(repeated(batch)), batch.rows);
+  for (const place of [0, batch.rows - 1]) {
+    const alone = splitRows(await run(repeated(batch, place)), batch.rows)[place];
+    const row = rows[place];
+    if (!row || !alone || !(await agree(row, alone))) return undefined;
+  }
+  return rows;
+}
+
+/** One row of every input, and how often it is repeated. */
+interface RowBatch {
   readonly row: readonly Tensor[];
   readonly rows: number;
 }
 
 /** Where every input has a first axis of one size above 1, or takes any; undefined otherwise. */
-export function rowBatch(inputs: readonly Tensor[], specs: readonly TensorSpec[]): RowBatch | undefined {
+function rowBatch(inputs: readonly Tensor[], specs: readonly TensorSpec[]): RowBatch | undefined {
   const [size] = inputs[0]?.shape ?? [];
   if (size === undefined || inputs.some(({ shape }) => shape[0] !== size)) return undefined;
   const canGrow = specs.every(
@@ -27,7 +49,7 @@ export function rowBatch(inputs: readonly Tensor[], specs: readonly TensorSpec[]
 }
 
 /** The row again and again; with `kept`, other values in every place but that one. */
-export function repeated({ row, rows }: RowBatch, kept?: number): Tensor[] {
+function repeated({ row, rows }: RowBatch, kept?: number): Tensor[] {
   return row.map((tensor) => {
     const other = kept === undefined ? tensor : otherValues(tensor);
     const places = Array.from({ length: rows }, (_, place) =>
@@ -38,7 +60,7 @@ export function repeated({ row, rows }: RowBatch, kept?: number): Tensor[] {
 }
 
 /** The rows of every output; none where an output has not as many. */
-export function splitRows(outputs: readonly Tensor[], rows: number): Tensor[][] {
+function splitRows(outputs: readonly Tensor[], rows: number): Tensor[][] {
   if (outputs.some(({ shape }) => shape[0] !== rows)) return [];
   return Array.from({ length: rows }, (_, row) =>
     outputs.map((output) => {

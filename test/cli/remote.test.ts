@@ -1,0 +1,79 @@
+import { createServer, type RequestListener, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { main } from "../../src/cli/main.ts";
+
+let out = "";
+let err = "";
+let server: Server;
+beforeEach(() => {
+  out = err = "";
+  vi.spyOn(process.stdout, "write").mockImplementation((text) => ((out += String(text)), true));
+  vi.spyOn(process.stderr, "write").mockImplementation((text) => ((err += String(text)), true));
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  process.exitCode = undefined;
+  server.closeAllConnections();
+  server.close();
+});
+
+async function serve(listener: RequestListener): Promise<string> {
+  server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function run(...args: readonly string[]): Promise<number> {
+  process.exitCode = 0;
+  await main(args);
+  return process.exitCode;
+}
+
+const commands: [string, (url: string) => string[]][] = [
+  ["status", (url) => ["status", "--url", url]],
+  ["engines", (url) => ["engines", "m", "--url", url]],
+  ["switch", (url) => ["switch", "m", "e", "--reason", "r", "--url", url]],
+  ["bench", (url) => ["bench", url, "--model", "m"]],
+];
+
+test.each(commands)("%s says that a web server is no gateway", async (_name, args) => {
+  const url = await serve((_request, reply) => reply.end("<html>hello</html>"));
+  expect(await run(...args(url))).toBe(1);
+  expect(err).toMatch(/is it one\?|is it a V2 server\?/);
+  expect(err).not.toMatch(/TypeError|undefined|JSON/);
+});
+
+test.each(commands)("%s gives up on a server that does not answer", async (_name, args) => {
+  const url = await serve(() => {});
+  expect(await run(...args(url), "--timeout", "0.2")).toBe(1);
+  expect(err).toMatch(/did not answer .* within 0\.2 s|no server answers/);
+});
+
+const metadata = { inputs: [{ name: "x", datatype: "FP32", shape: [1, 2] }] };
+
+test("bench keeps the path of the address, and counts errors in JSON too", async () => {
+  const paths = new Set<string>();
+  let asked = 0;
+  const url = await serve((request, reply) => {
+    paths.add(request.url ?? "");
+    const described = request.method === "GET";
+    request.resume();
+    reply.statusCode = described || (asked += 1) === 1 ? 200 : 500;
+    reply.end(described ? JSON.stringify(metadata) : '{"error":"no"}');
+  });
+  expect(
+    await run("bench", `${url}/way/`, "--model", "m", "--rate", "50", "--seconds", "0.1", "--json"),
+  ).toBe(1);
+  expect(paths).toEqual(new Set(["/way/v2/models/m", "/way/v2/models/m/infer"]));
+  expect(JSON.parse(out)).toMatchObject({ sent: 5, failed: 5, errors: { '500 {"error":"no"}': 5 } });
+});
+
+test("bench: an unknown model is a fault of what was asked", async () => {
+  const url = await serve((_request, reply) => {
+    reply.statusCode = 404;
+    reply.end('{"error":"model \\"m\\" is not known"}');
+  });
+  expect(await run("bench", url, "--model", "m")).toBe(2);
+  expect(err).toContain('model "m" is not known');
+});
