@@ -73,7 +73,10 @@ for (const { name, outputs, options } of cases) {
 if (process.argv.includes("--memory")) {
   const small = tensor("scores", [1, 43], () => random.next());
   const other = perturbed([small]);
-  const evidence = createEvidence({ key: { model: "m", referenceDigest: "r", engineDigest: "e" }, seed: 1 });
+  const evidence = createEvidence({
+    key: { model: "m", engine: "e", referenceDigest: "r", engineDigest: "e" },
+    seed: 1,
+  });
   let pairs = 0;
   for (let quarter = 0; quarter <= 4; quarter += 1) {
     globalThis.gc?.();

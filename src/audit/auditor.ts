@@ -70,6 +70,9 @@ export interface Auditor {
 /** After a pause this long an engine's next run is no steady one: clocks, caches and pages have gone cold. */
 const idleSeconds = 5;
 
+/** Hosts are warm before they are ready, on made-up inputs: the first runs on real ones still tell little of the rest. */
+const warmUpRuns = 10;
+
 export function createAuditor(options: {
   readonly comparer: Comparer;
   /** Where the evidence lives. */
@@ -88,7 +91,7 @@ export function createAuditor(options: {
   /** Models whose decisions cannot be read, told once. */
   const undecided = new Set<string>();
   const judged = new WeakMap<Engine, readonly Verdict[]>();
-  const lastRunSeconds = new WeakMap<Engine, { live: number; shadow: number }>();
+  const pastRuns = new WeakMap<Engine, { live: PastRuns; shadow: PastRuns }>();
 
   function evidenceOf(model: Model, engine: Engine): Evidence {
     const evidence = keeper.of(model, engine);
@@ -103,14 +106,17 @@ export function createAuditor(options: {
 
   const blockOf = (model: Model) => Math.floor((clock.seconds() * 1000) / model.config.policy.blockMs);
 
-  /** Steady, or the first run after a pause; remembers this run. */
-  function phaseOf(engine: Engine, where: "live" | "shadow"): "steady" | "afterIdle" {
+  /** One of the engine's first runs there, a run after a pause, or a steady one; remembers this run. */
+  function phaseOf(engine: Engine, where: "live" | "shadow"): "warmUp" | "steady" | "afterIdle" {
     const now = clock.seconds();
-    let last = lastRunSeconds.get(engine);
-    if (!last) lastRunSeconds.set(engine, (last = { live: -Infinity, shadow: -Infinity }));
-    const phase = now - last[where] < idleSeconds ? "steady" : "afterIdle";
-    last[where] = now;
-    return phase;
+    let runs = pastRuns.get(engine);
+    if (!runs) pastRuns.set(engine, (runs = { live: noRuns(), shadow: noRuns() }));
+    const past = runs[where];
+    const idle = now - past.lastSeconds >= idleSeconds;
+    past.lastSeconds = now;
+    past.count += 1;
+    if (past.count <= warmUpRuns) return "warmUp";
+    return idle ? "afterIdle" : "steady";
   }
 
   function addPairs(model: Model, runs: readonly AuditedRun[]): void {
@@ -133,10 +139,7 @@ export function createAuditor(options: {
         candidateSeconds: run.engineSeconds,
         order: at < place ? "controlFirst" : "candidateFirst",
         timeValid: !run.overlapped && !control.overlapped && evidence.device.state !== "throttled",
-        phase:
-          phases.get(run.engine) === "steady" && phases.get(control.engine) === "steady"
-            ? "steady"
-            : "afterIdle",
+        phase: phaseOfPair(phases.get(run.engine), phases.get(control.engine)),
       });
     }
   }
@@ -351,8 +354,25 @@ export function createAuditor(options: {
   };
 }
 
+interface PastRuns {
+  lastSeconds: number;
+  count: number;
+}
+
+function noRuns(): PastRuns {
+  return { lastSeconds: -Infinity, count: 0 };
+}
+
+type Phase = "warmUp" | "afterIdle" | "steady";
+
+/** A pair is what its less steady run is. */
+function phaseOfPair(one: Phase | undefined, other: Phase | undefined): Phase {
+  for (const phase of ["warmUp", "afterIdle"] as const) if (one === phase || other === phase) return phase;
+  return "steady";
+}
+
 function keyOf(model: string, engine: Engine): string {
-  return `${model}\0${engine.manifest.artifact.sha256}`;
+  return `${model}\0${engine.id}\0${engine.manifest.artifact.sha256}`;
 }
 
 function prune(entries: Map<string, unknown>, model: string, kept?: ReadonlySet<string>): void {

@@ -9,8 +9,9 @@ import { createEvidence, type Evidence, type EvidenceKey, type EvidenceSnapshot 
 
 /**
  * The evidence on every engine, in memory and, every minute and at the end, in the store: a restart of the gateway
- * goes on where it was. Evidence belongs to the digests of reference and engine and to the terms it is judged on
- * (deadline, tolerance, blocks); when one of them changes, other evidence takes its place. Its pairs belong to the
+ * goes on where it was. Evidence belongs to an engine (two builds may have one digest, and are two engines), the digests
+ * of reference and engine and the terms it is judged on (deadline, tolerance, blocks); when one of them changes, other
+ * evidence takes its place. Its pairs belong to the
  * digest of the control as well, and begin anew by themselves.
  */
 export interface EvidenceKeeper {
@@ -140,6 +141,7 @@ type Begin = { readonly snapshot: EvidenceSnapshot } | Spent;
 function keyOf(model: Model, engine: Engine): EvidenceKey {
   return {
     model: model.name,
+    engine: engine.id,
     referenceDigest: model.reference?.manifest.artifact.sha256 ?? "none",
     engineDigest: engine.manifest.artifact.sha256,
   };
@@ -147,7 +149,7 @@ function keyOf(model: Model, engine: Engine): EvidenceKey {
 
 function nameOf(model: Model, engine: Engine): string {
   const { referenceDigest, engineDigest } = keyOf(model, engine);
-  return `${model.name}\0${referenceDigest}\0${engineDigest}\0${termsOf(model.config)}`;
+  return `${model.name}\0${engine.id}\0${referenceDigest}\0${engineDigest}\0${termsOf(model.config)}`;
 }
 
 const terms = new WeakMap<ModelConfig, string>();

@@ -33,6 +33,7 @@ export interface Evidence {
 
 export interface EvidenceKey {
   readonly model: string;
+  readonly engine: string;
   readonly referenceDigest: string;
   readonly engineDigest: string;
 }
@@ -79,7 +80,7 @@ export type EvidenceEvent =
 
 type Phase = "warmUp" | "afterIdle" | "steady";
 type LivePhase = Phase | "throttled";
-export type DeviceState = "ok" | "throttled" | "faulty" | "unknown";
+export type DeviceState = "ok" | "throttled" | "unknown";
 
 export type RateName = "liveMiss" | "flip" | "outside" | "error";
 

@@ -39,8 +39,24 @@ export interface PairEvidenceSnapshot {
   readonly afterIdle: PairTallySnapshot;
   readonly addedMiss: EpochsSnapshot<Tally>;
   readonly discordant: { readonly candidateLate: number; readonly controlLate: number };
-  readonly choices: { readonly steady: PairObservation | null; readonly afterIdle: PairObservation | null };
+  readonly choices: {
+    readonly steady: PairObservation | null;
+    readonly afterIdle: PairObservation | null;
+    readonly late: Lateness | null;
+  };
 }
+
+/** Of one pair, which of the two was over the deadline. */
+interface Lateness {
+  readonly candidateLate: boolean;
+  readonly controlLate: boolean;
+}
+
+/**
+ * Lateness is counted once in two blocks: of two engines that are late for long stretches, each by itself, neighbouring
+ * blocks tell the same, and too many good candidates would fail (simulated: test/audit/false-alarms.test.ts).
+ */
+const blocksPerLateness = 2;
 
 export function createPairEvidence(options: {
   readonly random: Random;
@@ -115,25 +131,18 @@ function createPairs(
   const choices = {
     steady: createBlockChoice<PairObservation>(
       random,
-      (pair) => {
-        steady.add((tally) => tally.add(pair));
-        countLate(pair);
-      },
+      (pair) => steady.add((tally) => tally.add(pair)),
       snapshot?.choices.steady,
     ),
     afterIdle: createBlockChoice<PairObservation>(
       random,
-      (pair) => {
-        afterIdle.add(pair);
-        countLate(pair);
-      },
+      (pair) => afterIdle.add(pair),
       snapshot?.choices.afterIdle,
     ),
+    late: createBlockChoice<Lateness>(random, countLate, snapshot?.choices.late),
   };
 
-  function countLate({ control, candidate }: PairObservation): void {
-    const candidateLate = candidate > deadlineSeconds;
-    const controlLate = control > deadlineSeconds;
+  function countLate({ candidateLate, controlLate }: Lateness): void {
     if (candidateLate && !controlLate) discordant.candidateLate += 1;
     if (controlLate && !candidateLate) discordant.controlLate += 1;
     addedMiss.add((tally) => {
@@ -150,6 +159,8 @@ function createPairs(
     add(blockId: number, phase: "steady" | "afterIdle", control: number, candidate: number): void {
       const last = before[phase];
       before[phase] = [control, candidate];
+      const lateness = { candidateLate: candidate > deadlineSeconds, controlLate: control > deadlineSeconds };
+      choices.late.add(Math.floor(blockId / blocksPerLateness), lateness);
       choices[phase].add(blockId, {
         control,
         candidate,
@@ -158,8 +169,7 @@ function createPairs(
       });
     },
     flush(): void {
-      choices.steady.flush();
-      choices.afterIdle.flush();
+      for (const choice of Object.values(choices)) choice.flush();
     },
     snapshot: () => ({
       steady: {
@@ -176,7 +186,11 @@ function createPairs(
         inEpoch: addedMiss.inEpoch,
       },
       discordant: { ...discordant },
-      choices: { steady: choices.steady.chosen(), afterIdle: choices.afterIdle.chosen() },
+      choices: {
+        steady: choices.steady.chosen(),
+        afterIdle: choices.afterIdle.chosen(),
+        late: choices.late.chosen(),
+      },
     }),
   };
 }

@@ -29,7 +29,7 @@ test("a candidate's pairs are those with the engine that is active now", async (
   // Runs that began before the switch and come in after it.
   await shadow(a, 20);
   expect(auditor.evidence(model, c).pairs.steady.whole.control.count).toBe(0);
-  await shadow(b, 20);
+  await shadow(b, 30);
   expect(auditor.evidence(model, c).pairs.steady.whole.control.count).toBeGreaterThan(10);
 });
 

@@ -314,7 +314,8 @@ describe("the live report", () => {
       expect(latency.p50Seconds).toBeGreaterThan(0.0001);
       expect(seriesSeconds).toBeNull();
     }
-    expect(live.engines[0]?.realTime).toMatchObject({ requests: 200, misses: 0, longestMissRun: null });
+    // All but the ten that warmed it up.
+    expect(live.engines[0]?.realTime).toMatchObject({ requests: 190, misses: 0, longestMissRun: null });
     // Of each block one request speaks for the bound; the block under way does not yet.
     const bound = live.engines[0]?.realTime?.boundRequests ?? 0;
     expect(bound).toBeGreaterThan(0);

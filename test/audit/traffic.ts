@@ -6,7 +6,7 @@ export const perBlock = 10;
 
 export function freshEvidence(seed = 1, deadlineSeconds?: number): Evidence {
   return createEvidence({
-    key: { model: "m", referenceDigest: "r", engineDigest: "e" },
+    key: { model: "m", engine: "e", referenceDigest: "r", engineDigest: "e" },
     seed,
     deadlineSeconds,
   });

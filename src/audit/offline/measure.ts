@@ -102,6 +102,7 @@ async function load(
     await warmUp(pool, info, clock);
     const key = {
       model,
+      engine: engine.id,
       referenceDigest: reference.manifest.artifact.sha256,
       engineDigest: engine.manifest.artifact.sha256,
     };
