@@ -2,7 +2,8 @@
  * What shadow runs do to live requests: every request is a candidate for the shadow (sampleRate 1), two candidates, open
  * loop at half of the capacity measured first. Each run starts two gateways anew, with shadow and without (two processes
  * of one program differ, by what the compiler of JavaScript made of it), which take turns every few seconds: what the
- * machine does to one it does to the other. Both turns of a pair meet the same arrivals, and the order alternates.
+ * machine does to one it does to the other. Whose turn it is not is stopped, so that nothing it does in the background
+ * is counted as the other's. Both turns of a pair meet the same arrivals, and the order alternates.
  */
 import { cpuShares, cpuTime } from "./support/cpu-time.ts";
 import { metric, type Server, startGateway } from "./support/gateway.ts";
@@ -47,6 +48,7 @@ interface Run {
 }
 
 async function turn(gateway: Server, ratePerSecond: number, seed: number, side: Side): Promise<void> {
+  process.kill(gateway.pid, "SIGCONT");
   const before = await compared(gateway);
   const time = cpuTime(serverCores);
   const mode = { kind: "open", ratePerSecond, seconds, seed } as const;
@@ -55,9 +57,10 @@ async function turn(gateway: Server, ratePerSecond: number, seed: number, side: 
   const { busy, stolen } = cpuShares(time, serverCores);
   await new Promise((resolve) => setTimeout(resolve, restMs));
   const begin = Math.min(...result.dueMs) + warmUpMs;
+  side.compared += (await compared(gateway)) - before;
+  process.kill(gateway.pid, "SIGSTOP");
   side.latencies.push(latenciesMs(result).filter((_, at) => (result.dueMs[at] ?? 0) >= begin));
   side.requests += result.doneMs.length;
-  side.compared += (await compared(gateway)) - before;
   side.busy += busy / turns;
   side.stolen += stolen / turns;
 }
@@ -87,6 +90,7 @@ async function measure(index: number, rate: number | undefined): Promise<{ run: 
       await capacityOf(withShadow);
     }
     const ratePerSecond = rate ?? Math.round(median(capacities.slice(1)) / 2);
+    process.kill(without.pid, "SIGSTOP");
     await turn(withShadow, ratePerSecond, 99, new Side());
     const run = { without: new Side(), with: new Side() };
     for (let at = 0; at < turns; at += 1) {
@@ -97,6 +101,7 @@ async function measure(index: number, rate: number | undefined): Promise<{ run: 
     }
     return { run, rate: ratePerSecond };
   } finally {
+    for (const { pid } of [without, withShadow]) process.kill(pid, "SIGCONT");
     await Promise.all([without.close(), withShadow.close()]);
   }
 }
