@@ -17,11 +17,18 @@ export class FairQueue<T> {
     return length;
   }
 
-  /** @returns false when the key's queue is full, or all of them together are. */
-  push(key: string, item: T, { most, bytes }: { readonly most: number; readonly bytes: number }): boolean {
+  /**
+   * @param make the item, asked for only when there is room
+   * @returns false when the key's queue is full, or all of them together are
+   */
+  push(
+    key: string,
+    make: () => T,
+    { most, bytes }: { readonly most: number; readonly bytes: number },
+  ): boolean {
     const entries = this.#queues.get(key) ?? [];
     if (entries.length >= most || this.#bytes + bytes > this.#mostBytes) return false;
-    entries.push({ item, bytes });
+    entries.push({ item: make(), bytes });
     this.#queues.set(key, entries);
     this.#bytes += bytes;
     return true;

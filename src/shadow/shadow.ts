@@ -8,6 +8,7 @@ import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import { FairQueue } from "./fair-queue.ts";
 import type { IdleGate } from "./idle-gate.ts";
+import { SpareMemory } from "./spare-memory.ts";
 
 /**
  * Why a served input was not shadowed, or not by all; a metric label, so the set is closed. engines_away: fewer than two
@@ -70,6 +71,8 @@ const patienceSeconds = 5;
 const mostDuty = 0.6;
 /** What waits for an idle moment holds its tensors, of all models together: room for 64 inputs of a large picture each. */
 const mostWaitingBytes = 256 * 1024 * 1024;
+/** Of memory for what waits that is kept while nothing does. */
+const mostSpareBytes = 32 * 1024 * 1024;
 /** A shadow instance that did not load is tried again after this time. */
 const retrySeconds = 60;
 
@@ -86,6 +89,7 @@ export function createShadow(options: {
 }): Shadow {
   const { gate, load, onResult, onStarted, onDropped, random, clock, log } = options;
   const queue = new FairQueue<Job>({ mostBytes: mostWaitingBytes });
+  const memory = new SpareMemory({ mostBytes: mostSpareBytes });
   const retryAt = new WeakMap<Engine, number>();
   const started = new WeakMap<Runner, Promise<void>>();
   let working: Promise<void> | undefined;
@@ -177,12 +181,31 @@ export function createShadow(options: {
     return clock.seconds() - offeredSeconds > patienceSeconds || served.model.state !== "ready";
   }
 
+  function keep(served: ShadowedRequest): Job {
+    const { id, model, engine, inputs, outputs, pinned, traceParent } = served;
+    const tensors = { inputs: memory.copy(inputs), outputs: memory.copy(outputs) };
+    return {
+      served: { id, model, engine, ...tensors, pinned, traceParent },
+      offeredSeconds: clock.seconds(),
+    };
+  }
+
+  function giveBack({ served }: Job): void {
+    memory.giveBack(served.inputs);
+    memory.giveBack(served.outputs);
+  }
+
+  function drop(job: Job): void {
+    onDropped(job.served.model.name, "stale");
+    giveBack(job);
+  }
+
   async function work(): Promise<void> {
     for (let job = queue.shift(); job && !state.closed; job = queue.shift()) {
       const { served } = job;
       const model = served.model.name;
       if (stale(job)) {
-        onDropped(model, "stale");
+        drop(job);
         continue;
       }
       try {
@@ -195,6 +218,7 @@ export function createShadow(options: {
         onDropped(model, "failed");
         log.error({ model, id: served.id, err: error }, "a shadow run failed");
       }
+      giveBack(job);
     }
   }
 
@@ -205,9 +229,8 @@ export function createShadow(options: {
       if (state.closed || pinned || model.shadowed.length === 0) return;
       if (random() >= sampleRate) return onDropped(model.name, "sampled_out");
       // A long run may be under way: what will not be run any more gives its place and its memory to this one.
-      for (const job of queue.shed(stale)) onDropped(job.served.model.name, "stale");
-      const job = { served, offeredSeconds: clock.seconds() };
-      if (!queue.push(model.name, job, { most: maxQueue, bytes: bytesOf(served) }))
+      for (const job of queue.shed(stale)) drop(job);
+      if (!queue.push(model.name, () => keep(served), { most: maxQueue, bytes: bytesOf(served) }))
         return onDropped(model.name, "queue_full");
       working ??= work().finally(() => (working = undefined));
     },

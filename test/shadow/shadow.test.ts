@@ -351,7 +351,7 @@ describe("what waits", () => {
 describe("a fair queue", () => {
   test("keys in turn, a full one refused, the others not touched", () => {
     const queue = new FairQueue<string>({ mostBytes: 100 });
-    const push = (key: string, item: string) => queue.push(key, item, { most: 2, bytes: 1 });
+    const push = (key: string, item: string) => queue.push(key, () => item, { most: 2, bytes: 1 });
     expect(["a1", "a2", "a3"].map((item) => push("a", item))).toEqual([true, true, false]);
     expect(push("b", "b1")).toBe(true);
     expect(queue.length).toBe(3);
@@ -365,7 +365,7 @@ describe("a fair queue", () => {
 
   test("what leaves it, by any way, frees its bytes", () => {
     const queue = new FairQueue<number>({ mostBytes: 10 });
-    const fill = () => [1, 2, 3].map((item) => queue.push("a", item, { most: 9, bytes: 5 }));
+    const fill = () => [1, 2, 3].map((item) => queue.push("a", () => item, { most: 9, bytes: 5 }));
     expect(fill()).toEqual([true, true, false]);
     expect([queue.shift(), queue.shift()]).toEqual([1, 2]);
     expect(fill()).toEqual([true, true, false]);
