@@ -20,6 +20,8 @@ const seconds = quick ? 3 : 6;
 const warmUpMs = 1000;
 /** What is still queued for the shadow is worked off before the other gateway's turn. */
 const restMs = 700;
+/** After a stop every timer is due at once. */
+const settleMs = 500;
 const request = binaryRequest(demo);
 const off = await makeRepository([demo], { engines: 3, settings: ["shadow: { sampleRate: 0 }"] });
 const on = await makeRepository([demo], { engines: 3, settings: ["shadow: { sampleRate: 1 }"] });
@@ -29,6 +31,7 @@ const generator = startGenerator();
 class Side {
   readonly latencies: Float64Array[] = [];
   requests = 0;
+  failed = 0;
   compared = 0;
   stolen = 0;
   busy = 0;
@@ -49,11 +52,14 @@ interface Run {
 
 async function turn(gateway: Server, ratePerSecond: number, seed: number, side: Side): Promise<void> {
   process.kill(gateway.pid, "SIGCONT");
+  await new Promise((resolve) => setTimeout(resolve, settleMs));
   const before = await compared(gateway);
   const time = cpuTime(serverCores);
   const mode = { kind: "open", ratePerSecond, seconds, seed } as const;
   const { result, ids } = await generator.run({ port: gateway.port, request, mode });
-  if (result.failed > 0 || ids.answered !== ids.sent) throw new Error(result.errors.join("; "));
+  if (ids.answered + result.failed !== ids.sent) throw new Error(result.errors.join("; "));
+  if (result.failed > 0) tell(`${result.failed} failed: ${result.errors[0]}`);
+  side.failed += result.failed;
   const { busy, stolen } = cpuShares(time, serverCores);
   await new Promise((resolve) => setTimeout(resolve, restMs));
   const begin = Math.min(...result.dueMs) + warmUpMs;
@@ -137,7 +143,7 @@ function report(rate: number, runs: readonly Run[]): void {
   print(
     tableHead([
       ...["run", "p50 ms without", "p50 ms with", "ratio", "p99 ms without", "p99 ms with", "ratio"],
-      ...["compared", "pairs/s", "busy without", "busy with", "stolen without", "stolen with"],
+      ...["failed", "compared", "pairs/s", "busy without", "busy with", "stolen without", "stolen with"],
     ]),
   );
   for (const [at, { without, with: withShadow }] of runs.entries()) {
@@ -148,6 +154,7 @@ function report(rate: number, runs: readonly Run[]): void {
     print(
       tableRow([
         ...[at + 1, ...figures],
+        without.failed + withShadow.failed,
         percent(withShadow.compared / withShadow.requests),
         (withShadow.compared / (turns * seconds)).toFixed(0),
         ...[percent(without.busy), percent(withShadow.busy)],
