@@ -85,7 +85,7 @@ describe("crosscheck log verify", () => {
     await writeFile(config, `store: { path: ${JSON.stringify(path)} }\n`);
     expect(await verify("--config", config)).toBe(0);
     vi.stubEnv("CROSSCHECK_STORE_PATH", "/nowhere");
-    expect(await verify("--config", config)).toBe(1);
+    expect(await verify("--config", config)).toBe(2);
     expect(err).toMatch(/no decision log in "\/nowhere"/);
     vi.stubEnv("CROSSCHECK_STORE_PATH", path);
     expect(await verify()).toBe(0);

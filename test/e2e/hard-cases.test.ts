@@ -147,13 +147,13 @@ describe("a gateway under load", () => {
   );
 });
 
-describe("a gateway that cannot start says why and ends with 1", () => {
+describe("a gateway that cannot start says why", () => {
   const start = (...args: readonly string[]) =>
     crosscheck(["serve", "--repository", place.repository, "--port", "0", ...args], {
       CROSSCHECK_STORE_PATH: join(place.folder, "other"),
     });
 
-  it("a port in use", async () => {
+  it("a port in use: 1", async () => {
     const taken = createServer().listen(0, "127.0.0.1");
     await new Promise((resolve) => taken.once("listening", resolve));
     const { port } = taken.address() as AddressInfo;
@@ -163,11 +163,11 @@ describe("a gateway that cannot start says why and ends with 1", () => {
     expect(stderr).toMatch(new RegExp(`${port}.*--port`, "s"));
   });
 
-  it("an unknown key in crosscheck.yaml", async () => {
+  it("an unknown key in crosscheck.yaml: 2, as what is asked for wrongly", async () => {
     const file = join(place.folder, "crosscheck.yaml");
     await writeFile(file, "limits:\n  bodyByte: 5\n");
     const { code, stderr } = await start("--config", file);
-    expect(code).toBe(1);
+    expect(code).toBe(2);
     expect(stderr).toMatch(/crosscheck\.yaml.*limits.*bodyByte.*did you mean "bodyBytes"/s);
   });
 });
