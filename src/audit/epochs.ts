@@ -58,3 +58,9 @@ export function createEpochs<T>(options: {
 export function spendingShare(index: number): number {
   return 1 / ((index + 1) * (index + 2));
 }
+
+/** How often something happened in so many observations. */
+export interface Tally {
+  events: number;
+  n: number;
+}

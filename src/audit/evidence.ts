@@ -6,7 +6,7 @@ import {
 } from "../compare/statistics/log-histogram.ts";
 import { createRandom } from "../compare/statistics/random.ts";
 import { createBlockChoice } from "./block-choice.ts";
-import { createEpochs, type Epochs, type EpochsSnapshot } from "./epochs.ts";
+import { createEpochs, type Epochs, type EpochsSnapshot, type Tally } from "./epochs.ts";
 import { createPairEvidence, type PairEvidence, type PairEvidenceSnapshot } from "./pair-evidence.ts";
 
 /**
@@ -83,11 +83,6 @@ type LivePhase = Phase | "throttled";
 export type DeviceState = "ok" | "throttled" | "unknown";
 
 export type RateName = "liveMiss" | "flip" | "outside" | "error";
-
-export interface Tally {
-  events: number;
-  n: number;
-}
 
 interface Counts {
   pairs: number;

@@ -1,7 +1,6 @@
 import type { Random } from "../compare/statistics/random.ts";
 import { createBlockChoice } from "./block-choice.ts";
-import { createEpochs, type Epochs, type EpochsSnapshot } from "./epochs.ts";
-import type { Tally } from "./evidence.ts";
+import { createEpochs, type Epochs, type EpochsSnapshot, type Tally } from "./epochs.ts";
 import {
   createPairTally,
   type PairObservation,

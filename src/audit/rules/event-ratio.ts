@@ -1,6 +1,7 @@
 import { priorAround, rateInterval } from "../../compare/statistics/rate-sequence.ts";
 import { spendingShare, type Epochs } from "../epochs.ts";
-import type { RateName, Tally } from "../evidence.ts";
+import type { Tally } from "../epochs.ts";
+import type { RateName } from "../evidence.ts";
 import { conclude, type Finding, type Rule } from "./rule.ts";
 
 /** Share of inputs on which the decision differs from the reference's. */
