@@ -293,6 +293,7 @@ export function createController(options: {
     async close() {
       clearInterval(timer);
       await Promise.all(pending);
+      await memory.close();
     },
   };
 }

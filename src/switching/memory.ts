@@ -6,13 +6,21 @@ import type { Store } from "../store/store.ts";
 import { afterDecision, restoreState, type SavedState } from "./model-state.ts";
 import type { Tracks } from "./tracks.ts";
 
-/** What of the switching outlives the gateway: read once per model, written with each change. */
+/** What of the switching outlives the gateway: read once per model, written after each change. */
 export interface Memory {
   /** Resolves when the track of the model has what was stored. */
   restore(model: Model): Promise<void>;
   /** The log holds the decision already, so a store that cannot take it now loses nothing: the log is read again at start. */
   record(model: Model, entry: LogEntry): void;
+  /** Writes what is not written yet. */
+  close(): Promise<void>;
 }
+
+/**
+ * A change is written this long after it was made, and with it those that followed: the log has it, so that nothing
+ * hangs on the state, and a switch must not pile its writing on the requests that meet it.
+ */
+const writeDelayMs = 250;
 
 export function createMemory(options: {
   readonly tracks: Tracks;
@@ -25,6 +33,20 @@ export function createMemory(options: {
 }): Memory {
   const { tracks, store, keyPrefix, repository, decisions, log } = options;
   const restoring = new Map<string, Promise<void>>();
+  const unwritten = new Set<string>();
+  let timer: NodeJS.Timeout | undefined;
+  const writing = new Map<string, Promise<void>>();
+
+  function write(): void {
+    timer = undefined;
+    for (const name of unwritten) {
+      const written = store.write(keyPrefix + name, tracks.model(name).saved).catch((error: unknown) => {
+        log.warn({ model: name, err: error }, "state is not stored now; the decision log has it");
+      });
+      writing.set(name, written);
+    }
+    unwritten.clear();
+  }
 
   async function read({ name, config }: Model): Promise<SavedState> {
     const entries = decisions
@@ -52,9 +74,13 @@ export function createMemory(options: {
     record({ name, config }, entry) {
       const track = tracks.model(name);
       track.saved = afterDecision(track.saved, entry, config.policy.cooldownSeconds);
-      store.write(keyPrefix + name, track.saved).catch((error: unknown) => {
-        log.warn({ model: name, err: error }, "state is not stored now; the decision log has it");
-      });
+      unwritten.add(name);
+      timer ??= setTimeout(write, writeDelayMs).unref();
+    },
+    async close() {
+      clearTimeout(timer);
+      write();
+      await Promise.all(writing.values());
     },
   };
 }
