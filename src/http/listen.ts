@@ -5,6 +5,7 @@ import { createServer as createTlsServer } from "node:https";
 import { getRequestListener } from "@hono/node-server";
 import { type AddressInfo, Server as NetServer } from "node:net";
 import type { Duplex } from "node:stream";
+import { setImmediate } from "node:timers/promises";
 import type { Clock } from "../core/clock.ts";
 import { systemClock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
@@ -95,6 +96,7 @@ export async function listen(services: Services, options: ListenOptions): Promis
   const shownHost = address.family === "IPv6" ? `[${address.address}]` : address.address;
 
   async function close(drainMs: number): Promise<void> {
+    await takeWaiting(server);
     const closed = new Promise<void>((resolve) => server.once("close", resolve));
     // net.Server's close: http.Server's would cut idle keep-alive connections whose next request is on its way.
     NetServer.prototype.close.call(server);
@@ -111,6 +113,19 @@ export async function listen(services: Services, options: ListenOptions): Promis
     port: address.port,
     close: ({ drainMs = 10_000 } = {}) => (closing ??= close(drainMs)),
   };
+}
+
+/**
+ * Connections that the kernel has made already, and that closing would reset with the requests they carry. The event
+ * loop takes one a turn, so after two turns without any there is none.
+ */
+async function takeWaiting(server: Server): Promise<void> {
+  let emptyTurns = 0;
+  const taken = (): void => void (emptyTurns = 0);
+  server.on("connection", taken);
+  const until = performance.now() + lastRequestsMs;
+  for (; emptyTurns < 2 && performance.now() < until; emptyTurns += 1) await setImmediate();
+  server.off("connection", taken);
 }
 
 /** A body must have arrived by then. */

@@ -125,13 +125,11 @@ export interface Floats {
   readonly values: Float32Array;
 }
 
-/** POST .../infer in binary, both ways. */
-export async function infer(
-  url: string,
-  model: string,
+/** What POST .../infer in binary, both ways, consists of. */
+export function inferRequest(
   inputs: readonly Floats[],
   fields: { readonly id?: string; readonly engine?: string } = {},
-): Promise<{ status: number; error: string | undefined; engine: string | null; outputs: Floats[] }> {
+): { headers: Record<string, string>; body: Buffer<ArrayBuffer> } {
   const head = Buffer.from(
     JSON.stringify({
       ...(fields.id === undefined ? {} : { id: fields.id }),
@@ -148,13 +146,22 @@ export async function infer(
     }),
   );
   const bodies = inputs.map(({ values }) => Buffer.from(values.buffer, values.byteOffset, values.byteLength));
+  const headers = {
+    "content-type": "application/octet-stream",
+    "inference-header-content-length": String(head.length),
+  };
+  return { headers, body: Buffer.concat([head, ...bodies]) };
+}
+
+export async function infer(
+  url: string,
+  model: string,
+  inputs: readonly Floats[],
+  fields: { readonly id?: string; readonly engine?: string } = {},
+): Promise<{ status: number; error: string | undefined; engine: string | null; outputs: Floats[] }> {
   const reply = await fetch(`${url}/v2/models/${model}/infer`, {
     method: "POST",
-    headers: {
-      "content-type": "application/octet-stream",
-      "inference-header-content-length": String(head.length),
-    },
-    body: Buffer.concat([head, ...bodies]),
+    ...inferRequest(inputs, fields),
   });
   const engine = reply.headers.get("crosscheck-engine");
   const bytes = new Uint8Array(await reply.arrayBuffer());
