@@ -6,10 +6,11 @@
 import { startGateway } from "./support/gateway.ts";
 import { startGenerator } from "./support/generator.ts";
 import { createHttpClient, type HttpClient, prepareRequest } from "./support/http-client.ts";
-import { latenciesMs, type LoadResult, nowMs } from "./support/load.ts";
+import { type LoadResult, nowMs } from "./support/load.ts";
 import { print, quick, serverCores, tell } from "./support/options.ts";
 import { binaryRequest, demo, makeRepository } from "./support/repository.ts";
 import { percentile } from "./support/statistics.ts";
+import { nearMs, type Stolen, watchStolen } from "./support/stolen.ts";
 
 const rounds = quick ? 2 : 5;
 const switchesPerRound = quick ? 20 : 200;
@@ -17,6 +18,7 @@ const pauseMs = 25;
 const ratePerSecond = 500;
 /** A request that arrived this long before a switch may be under way in it. */
 const leadMs = 3;
+const seconds = Math.ceil((switchesPerRound * (pauseMs + 12)) / 1000) + 1;
 const engines = ["onnxruntime-1", "onnxruntime-2"];
 
 const repository = await makeRepository([demo], { engines: 2, settings: ["shadow: { sampleRate: 0 }"] });
@@ -64,45 +66,74 @@ async function during(load: Promise<unknown>, act: () => Promise<Window>): Promi
   return windows;
 }
 
+/** Latencies of requests, and of those among them that the hypervisor left alone. */
+class Sample {
+  readonly all: number[] = [];
+  readonly undisturbed: number[] = [];
+
+  add(other: Sample): void {
+    this.all.push(...other.all);
+    this.undisturbed.push(...other.undisturbed);
+  }
+}
+
 /** By arrival, not by overlap: the longer a request takes, the likelier it overlaps a switch. */
-function underWay({ dueMs, doneMs }: LoadResult, windows: readonly Window[]): number[] {
-  const latencies: number[] = [];
-  for (const [at, due] of dueMs.entries())
-    if (windows.some(({ began, ended }) => due >= began - leadMs && due <= ended))
-      latencies.push((doneMs[at] as number) - due);
-  return latencies;
+function arrivedIn(
+  { dueMs, doneMs }: LoadResult,
+  stolen: Stolen | undefined,
+  windows?: readonly Window[],
+): Sample {
+  const sample = new Sample();
+  for (const [at, due] of dueMs.entries()) {
+    if (windows && !windows.some(({ began, ended }) => due >= began - leadMs && due <= ended)) continue;
+    const latency = (doneMs[at] as number) - due;
+    sample.all.push(latency);
+    if (!stolen?.near(due)) sample.undisturbed.push(latency);
+  }
+  return sample;
+}
+
+/** One load, with requests of one kind beside it. */
+async function run(seed: number, act: () => Promise<Window>) {
+  const mode = { kind: "open", ratePerSecond, seconds, seed } as const;
+  const watch = await watchStolen();
+  const load = generator.run({ port: gateway.port, request, mode });
+  const windows = await during(load, act);
+  const stolen = await watch?.stop();
+  return { ...(await load), windows, stolen };
 }
 
 try {
   // Both are loaded before anything is measured: the first switch starts the other engine.
   await switchOnce();
   await switchOnce();
-  const all: number[] = [];
-  const asked: number[][] = [];
-  const atSwitch: number[][] = [];
+  const all = new Sample();
+  const asked: Sample[] = [];
+  const atSwitch: Sample[] = [];
   const switchMs: number[] = [];
+  const shares: number[] = [];
   const total = { sent: 0, answered: 0, failed: 0, duplicated: 0, foreign: 0 };
   const served: Record<string, number> = {};
-  const seconds = Math.ceil((switchesPerRound * (pauseMs + 12)) / 1000) + 1;
   for (let round = -1; round < rounds; round += 1) {
-    const mode = { kind: "open", ratePerSecond, seconds, seed: round + 1 } as const;
-    const quiet = generator.run({ port: gateway.port, request, mode });
-    const askedWindows = await during(quiet, askOnce);
-    const busy = generator.run({ port: gateway.port, request, mode });
-    const windows = await during(busy, switchOnce);
-    const [{ result: without }, { result, ids }] = [await quiet, await busy];
+    const quiet = await run(round + 1, askOnce);
+    const busy = await run(round + 1, switchOnce);
     if (round < 0) continue;
-    total.failed += result.failed;
-    for (const key of ["sent", "answered", "duplicated", "foreign"] as const) total[key] += ids[key];
-    for (const [engine, count] of Object.entries(ids.engines)) served[engine] = (served[engine] ?? 0) + count;
-    switchMs.push(...windows.map(({ began, ended }) => ended - began));
-    all.push(...latenciesMs(without));
-    asked.push(underWay(without, askedWindows));
-    atSwitch.push(underWay(result, windows));
-    tell(`round ${round + 1}: p99 ${p99(asked.at(-1))} ms without, ${p99(atSwitch.at(-1))} ms at a switch`);
+    if (busy.result.failed > 0) tell(`${busy.result.failed} failed: ${busy.result.errors[0]}`);
+    total.failed += busy.result.failed;
+    for (const key of ["sent", "answered", "duplicated", "foreign"] as const) total[key] += busy.ids[key];
+    for (const [engine, count] of Object.entries(busy.ids.engines))
+      served[engine] = (served[engine] ?? 0) + count;
+    switchMs.push(...busy.windows.map(({ began, ended }) => ended - began));
+    all.add(arrivedIn(quiet.result, quiet.stolen));
+    asked.push(arrivedIn(quiet.result, quiet.stolen, quiet.windows));
+    atSwitch.push(arrivedIn(busy.result, busy.stolen, busy.windows));
+    shares.push(quiet.stolen?.share ?? Number.NaN, busy.stolen?.share ?? Number.NaN);
+    tell(
+      `round ${round + 1}: p99 ${p99(asked.at(-1)?.undisturbed)} ms without, ${p99(atSwitch.at(-1)?.undisturbed)} ms at a switch`,
+    );
   }
   const lost = total.sent - total.answered - total.failed;
-  const shares = Object.entries(served).map(([engine, count]) => `${engine} ${count}`);
+  const engineCounts = Object.entries(served).map(([engine, count]) => `${engine} ${count}`);
   const where = serverCores
     ? `; gateway and hosts on cores ${serverCores.join(" and ")}, load from others`
     : "";
@@ -110,22 +141,33 @@ try {
     `\n${demo.name}, binary, open loop (Poisson), ${ratePerSecond}/s${where}; ${rounds} rounds of ${switchesPerRound} switches.\n`,
   );
   print(
-    `- ${rounds * switchesPerRound} switches, ${total.sent} requests: ${total.failed} failed, ${lost} lost, ${total.duplicated} duplicated, ${total.foreign} answered with another's id; answered by ${shares.join(", ")}`,
+    `- ${rounds * switchesPerRound} switches, ${total.sent} requests: ${total.failed} failed, ${lost} lost, ${total.duplicated} duplicated, ${total.foreign} answered with another's id; answered by ${engineCounts.join(", ")}`,
   );
   print(
     `- a switch, from its request to its reply (log line on disk): p50 ${percentile(switchMs, 0.5).toFixed(1)} ms, p99 ${percentile(switchMs, 0.99).toFixed(1)} ms`,
   );
-  const [switching, resting] = [atSwitch.flat(), asked.flat()];
-  print(
-    `- p99 of the ${switching.length} requests that arrived from ${leadMs} ms before a switch until its end: ${p99(switching)} ms (rounds: ${atSwitch.map(p99).join(", ")}); ` +
-      `of the ${resting.length} around a control request that changes nothing: ${p99(resting)} ms (${asked.map(p99).join(", ")}); of all ${all.length} without switches: ${p99(all)} ms`,
-  );
-  for (const [name, base] of [
-    ["those around a control request", resting],
-    ["all without switches", all],
-  ] as const) {
-    const added = (share: number) => (percentile(switching, share) - percentile(base, share)).toFixed(2);
-    print(`- added over ${name}, all rounds together: ${added(0.99)} ms at p99, ${added(0.5)} ms at p50`);
+  const stolenShare = shares.reduce((sum, share) => sum + share, 0) / shares.length;
+  if (Number.isNaN(stolenShare))
+    print("- whether the hypervisor took cores away could not be watched here: nothing is kept apart");
+  else
+    print(
+      `- the hypervisor had the cores for ${(100 * stolenShare).toFixed(1)} % of the time; "undisturbed" are those that did not arrive within ${nearMs} ms of such a moment`,
+    );
+  for (const kind of ["undisturbed", "all"] as const) {
+    const of = (samples: readonly Sample[]) => samples.flatMap((sample) => sample[kind]);
+    const [switching, resting] = [of(atSwitch), of(asked)];
+    const perRound = (samples: readonly Sample[]) => samples.map((sample) => p99(sample[kind])).join(", ");
+    print(
+      `- ${kind}: p99 of the ${switching.length} requests that arrived from ${leadMs} ms before a switch until its end ${p99(switching)} ms (rounds: ${perRound(atSwitch)}); ` +
+        `of the ${resting.length} around a control request that changes nothing ${p99(resting)} ms (${perRound(asked)}); of all ${all[kind].length} without switches ${p99(all[kind])} ms`,
+    );
+    for (const [name, base] of [
+      ["those around a control request", resting],
+      ["all without switches", all[kind]],
+    ] as const) {
+      const added = (share: number) => (percentile(switching, share) - percentile(base, share)).toFixed(2);
+      print(`  - added over ${name}, all rounds together: ${added(0.99)} ms at p99, ${added(0.5)} ms at p50`);
+    }
   }
 } finally {
   generator.close();

@@ -60,8 +60,7 @@ export async function openDecisionLog(options: {
     const text = Buffer.from(`${line}\n`);
     try {
       if (bytes > 0 && bytes + text.length > rotateBytes) await rotate();
-      await file.appendFile(text);
-      await file.sync();
+      await writeWhole(file, text);
     } catch (cause) {
       // Whatever part of the line reached the disk is taken back, so that the next line stands on its own.
       await file.truncate(bytes).catch(() => undefined);
@@ -125,18 +124,21 @@ export async function openDecisionLog(options: {
   return log;
 }
 
+/** O_SYNC: each write ends with its own fsync, in one call instead of two; live requests wait for less of this thread. */
+const appending = constants.O_APPEND | constants.O_RDWR | constants.O_SYNC;
+
+async function writeWhole(file: FileHandle, text: Uint8Array): Promise<void> {
+  for (let at = 0; at < text.length;) at += (await file.write(text, at)).bytesWritten;
+}
+
 function openFile(directory: string, number: number): Promise<FileHandle> {
-  return open(join(directory, fileName(number)), constants.O_APPEND | constants.O_RDWR);
+  return open(join(directory, fileName(number)), appending);
 }
 
 /** A new file, never one that is there already: what it holds would be cut off with the first line that fails. */
 async function createFile(directory: string, number: number): Promise<FileHandle> {
   const path = join(directory, fileName(number));
-  const file = await open(
-    path,
-    constants.O_CREAT | constants.O_EXCL | constants.O_APPEND | constants.O_RDWR,
-    0o600,
-  );
+  const file = await open(path, appending | constants.O_CREAT | constants.O_EXCL, 0o600);
   try {
     await syncDirectory(directory);
     return file;

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 
 /** What happened to which model, who or what asked, and on which evidence. */
 export interface Decision {
@@ -56,16 +56,16 @@ export function sealEntry(
   const { seq, time, repository, prev } = place;
   const body = { seq, time, repository, ...decision, prev };
   const text = JSON.stringify(body);
-  const hash = hashOf(text);
-  return { entry: { ...body, hash }, line: `${text.slice(0, -1)},"hash":"${hash}"}` };
+  const digest = hashOf(text);
+  return { entry: { ...body, hash: digest }, line: `${text.slice(0, -1)},"hash":"${digest}"}` };
 }
 
 /** Takes a line apart; a string says what is wrong with it. Does not look at its neighbours. */
 export function openLine(line: string): LogEntry | string {
   const match = /^(?<body>\{.*),"hash":"(?<hash>[0-9a-f]{64})"\}$/s.exec(line);
   if (!match?.groups) return "is not a log line (no hash at its end)";
-  const { body, hash } = match.groups as { body: string; hash: string };
-  if (hashOf(`${body}}`) !== hash) return "was changed: its hash does not match its text";
+  const { body, hash: digest } = match.groups as { body: string; hash: string };
+  if (hashOf(`${body}}`) !== digest) return "was changed: its hash does not match its text";
   try {
     return JSON.parse(line) as LogEntry;
   } catch {
@@ -74,5 +74,5 @@ export function openLine(line: string): LogEntry | string {
 }
 
 function hashOf(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
+  return hash("sha256", text);
 }
