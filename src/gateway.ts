@@ -177,12 +177,12 @@ export async function createGateway(options: {
     limits: config.limits,
     chooseCanary: (model) => controller.chooseCanary(model),
     onServed: (served) => {
-      const { model, engine, receivedSeconds, answeredSeconds } = served;
+      const { model, engine, askedSeconds, answeredSeconds } = served;
       observeServed(metrics, served);
       tracing?.served({ ...served, engine: engine.id });
       feedback.predicted(model, served.id, engine, served.outputs);
       if (served.pinned) return;
-      auditor.answered({ model, engine, seconds: answeredSeconds - receivedSeconds });
+      auditor.answered({ model, engine, seconds: answeredSeconds - askedSeconds });
       if (served.canary) controller.canaryServed(model, engine);
       recorder.record(model, served.id, served.inputs);
       shadow.offer(served);
@@ -190,7 +190,6 @@ export async function createGateway(options: {
     onFailed: ({ model, engine }) => auditor.failed(model, engine),
     onUnanswered: ({ model, engine }) => auditor.unanswered(model, engine),
     onFailover: ({ model, from, to, error, id }) => {
-      if (error.reason !== "unavailable") auditor.failed(model, from);
       metrics.inc("failovers_total", { model: model.name, engine: from.id, reason: error.reason });
       log.warn({ model: model.name, id, from: from.id, to: to.id, reason: error.reason }, "request moved");
       failovers.add({ model, from, to, reason: error.reason });
