@@ -52,7 +52,7 @@ export function registerRemote(program: Command): void {
   remote("engines <model>", "a model's engines with state and role").action(engines);
   remote(
     "switch <model> <engine>",
-    "make an engine the active one; it is loaded first when it is not",
+    "make an engine the active one, loaded first when it is not; named again, it is held against automatic decisions",
     loadingSeconds,
   )
     .requiredOption("--reason <text>", "why; it stands in the decision log", reason)
@@ -128,7 +128,12 @@ async function engines(model: string, options: Options): Promise<void> {
 async function change(options: Options, path: string, body: object): Promise<void> {
   const answer = await clientOf(options).call(path, changeSchema, body);
   if (options.json) return print(answer);
-  process.stdout.write(`${answer.model}: ${answer.from} -> ${answer.to} (decision ${answer.decision.seq})\n`);
+  const { model, from, to, decision } = answer;
+  const words =
+    from === to
+      ? `${to} stays active, held against automatic decisions for the cooldown`
+      : `${from} -> ${to}`;
+  process.stdout.write(`${model}: ${words} (decision ${decision.seq})\n`);
 }
 
 function clientOf({ url, timeout }: Options): GatewayClient {

@@ -50,6 +50,17 @@ test.each(commands)("%s gives up on a server that does not answer", async (_name
   expect(err).toMatch(/did not answer .* within 0\.2 s|no server answers/);
 });
 
+test.each([
+  ["a", "m: a -> b (decision 7)"],
+  ["b", "m: b stays active, held against automatic decisions for the cooldown (decision 7)"],
+])("switch says what became of it: %s was active", async (from, words) => {
+  const url = await serve((_request, reply) =>
+    reply.end(JSON.stringify({ model: "m", from, to: "b", decision: { seq: 7 } })),
+  );
+  expect(await run("switch", "m", "b", "--reason", "r", "--url", url)).toBe(0);
+  expect(out).toBe(`${words}\n`);
+});
+
 const metadata = { inputs: [{ name: "x", datatype: "FP32", shape: [1, 2] }] };
 
 test("bench keeps the path of the address, and counts errors in JSON too", async () => {
