@@ -5,6 +5,7 @@ import { createEvidenceKeeper } from "./audit/evidence-keeper.ts";
 import { createFeedback } from "./audit/feedback.ts";
 import { createLiveReport } from "./audit/report/live-report.ts";
 import { openDecisionLog } from "./audit/log/decision-log.ts";
+import { watchLog } from "./audit/log/log-trouble.ts";
 import type { Families } from "./building/families.ts";
 import { createComparer } from "./compare/comparer.ts";
 import type { Config } from "./config.ts";
@@ -67,7 +68,7 @@ export async function createGateway(options: {
   const metrics = createMetrics({ clock });
   metrics.set("build_info", { version, node: process.versions.node }, 1);
   const eventLoop = watchEventLoop(metrics);
-  const decisions = await openDecisionLog({
+  const opened = await openDecisionLog({
     directory: join(config.store.path, "log"),
     repository: repository.path,
     clock,
@@ -76,6 +77,7 @@ export async function createGateway(options: {
       feed.emit("decision", entry);
     },
   });
+  const decisions = watchLog(opened, { clock });
   const delivery = store.deliver(decisions);
   const devices = createDevices({ clock, log, metrics });
   const statistics = new Statistics();

@@ -22,6 +22,7 @@ const enginesSchema = z.looseObject({
     }),
   ),
 });
+const metricsSchema = z.looseObject({ storeTrouble: z.string().nullable() });
 const changeSchema = z.looseObject({
   model: z.string(),
   from: z.string().nullable(),
@@ -87,10 +88,12 @@ async function status(options: Options): Promise<void> {
         : { active: "", engines: [] }),
     })),
   );
-  if (options.json) return print({ ...server, ready: ready.status === 200, models });
+  const storeTrouble = (await client.event("/v1/events", "metrics", metricsSchema))?.storeTrouble;
+  if (options.json) return print({ ...server, ready: ready.status === 200, storeTrouble, models });
   process.stdout.write(
     `${server.name} ${server.version} at ${client.url}: ${ready.status === 200 ? "ready" : "not ready"}\n`,
   );
+  if (storeTrouble) process.stdout.write(`  store: ${storeTrouble}\n`);
   for (const { name, state, reason, active, engines: rows } of models)
     process.stdout.write(
       state === "READY"
