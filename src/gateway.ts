@@ -5,6 +5,7 @@ import { createEvidenceKeeper } from "./audit/evidence-keeper.ts";
 import { createFeedback } from "./audit/feedback.ts";
 import { createLiveReport } from "./audit/report/live-report.ts";
 import { openDecisionLog } from "./audit/log/decision-log.ts";
+import { watchLog } from "./audit/log/log-trouble.ts";
 import type { Families } from "./building/families.ts";
 import { createComparer } from "./compare/comparer.ts";
 import type { Config } from "./config.ts";
@@ -67,7 +68,7 @@ export async function createGateway(options: {
   const metrics = createMetrics({ clock });
   metrics.set("build_info", { version, node: process.versions.node }, 1);
   const eventLoop = watchEventLoop(metrics);
-  const decisions = await openDecisionLog({
+  const opened = await openDecisionLog({
     directory: join(config.store.path, "log"),
     repository: repository.path,
     clock,
@@ -76,6 +77,7 @@ export async function createGateway(options: {
       feed.emit("decision", entry);
     },
   });
+  const decisions = watchLog(opened, { clock });
   const delivery = store.deliver(decisions);
   const devices = createDevices({ clock, log, metrics });
   const statistics = new Statistics();
@@ -177,12 +179,12 @@ export async function createGateway(options: {
     limits: config.limits,
     chooseCanary: (model) => controller.chooseCanary(model),
     onServed: (served) => {
-      const { model, engine, receivedSeconds, answeredSeconds } = served;
+      const { model, engine, askedSeconds, answeredSeconds } = served;
       observeServed(metrics, served);
       tracing?.served({ ...served, engine: engine.id });
       feedback.predicted(model, served.id, engine, served.outputs);
       if (served.pinned) return;
-      auditor.answered({ model, engine, seconds: answeredSeconds - receivedSeconds });
+      auditor.answered({ model, engine, seconds: answeredSeconds - askedSeconds });
       if (served.canary) controller.canaryServed(model, engine);
       recorder.record(model, served.id, served.inputs);
       shadow.offer(served);
@@ -190,7 +192,6 @@ export async function createGateway(options: {
     onFailed: ({ model, engine }) => auditor.failed(model, engine),
     onUnanswered: ({ model, engine }) => auditor.unanswered(model, engine),
     onFailover: ({ model, from, to, error, id }) => {
-      if (error.reason !== "unavailable") auditor.failed(model, from);
       metrics.inc("failovers_total", { model: model.name, engine: from.id, reason: error.reason });
       log.warn({ model: model.name, id, from: from.id, to: to.id, reason: error.reason }, "request moved");
       failovers.add({ model, from, to, reason: error.reason });

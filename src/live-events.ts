@@ -1,4 +1,4 @@
-import type { DecisionLog } from "./audit/log/decision-log.ts";
+import type { WatchedLog } from "./audit/log/log-trouble.ts";
 import type { Auditor } from "./audit/auditor.ts";
 import type { Verdict } from "./audit/rules/rule.ts";
 import { limitsOf } from "./compare/options.ts";
@@ -28,7 +28,7 @@ interface Parts {
   readonly auditor: Auditor;
   readonly controller: Controller;
   readonly devices: Devices;
-  readonly decisions: DecisionLog;
+  readonly decisions: WatchedLog;
   readonly statistics: Statistics;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
@@ -63,7 +63,7 @@ export function publishLive(parts: Parts): LiveEvents {
       devices: devices.latest(),
       board: devices.board(),
       lastDecision: decisions.lastSeq,
-      storeTrouble: store.trouble ?? null,
+      storeTrouble: troubleOf(store.trouble, decisions.trouble),
     });
   }
 
@@ -99,6 +99,11 @@ export function publishLive(parts: Parts): LiveEvents {
   const timer = setInterval(publishUnlessBusy, periodMs);
   timer.unref();
   return { publish: publishUnlessBusy, close: () => clearInterval(timer) };
+}
+
+/** In one line; null when all is well. */
+function troubleOf(...parts: readonly (string | undefined)[]): string | null {
+  return parts.filter((part) => part !== undefined).join("; ") || null;
 }
 
 /** Each process by its number in the pool, shadow instances apart; those that have gone leave no value behind. */

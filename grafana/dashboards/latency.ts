@@ -118,7 +118,8 @@ export function latency(): DashboardBuilder {
       lines(
         {
           title: "Deadline misses",
-          description: "Share of clients' requests answered later than deadlineMs.",
+          description:
+            "Share of clients' requests without a right answer within deadlineMs, by the engine that answered or failed.",
         },
         "percentunit",
         [

@@ -29,7 +29,7 @@ export interface AuditedRun {
 export interface AuditedAnswer {
   readonly model: Model;
   readonly engine: Engine;
-  /** Receipt to answer. */
+  /** Receipt to answer; of a request that moved here from an engine that was lost, from then on. */
   readonly seconds: number;
 }
 
@@ -43,7 +43,7 @@ interface AuditedReply {
 export interface Auditor {
   answered(answer: AuditedAnswer): void;
   failed(model: Model, engine: Engine): void;
-  /** A client's request ran out of time on this engine: a miss where the model has a deadline, as a late answer is. */
+  /** This engine gave a client's request no right answer in time: a miss where the model has a deadline, as a late answer is. */
   unanswered(model: Model, engine: Engine): void;
   /**
    * Runs in the order they ran in, and the reply that the client got for the same input. The runs' outputs are taken

@@ -12,6 +12,8 @@ export interface GatewayClient {
   call<S extends z.ZodType>(path: string, answer: S, body?: object): Promise<z.output<S>>;
   /** Status and body, whatever they are. @throws GatewayError when nobody answers. */
   ask(path: string, body?: object): Promise<{ readonly status: number; readonly text: string }>;
+  /** The next server-sent event of that name; undefined when there is none to be had. Never rejects. */
+  event<S extends z.ZodType>(path: string, name: string, data: S): Promise<z.output<S> | undefined>;
 }
 
 export function createGatewayClient({
@@ -23,9 +25,11 @@ export function createGatewayClient({
   readonly key: string | undefined;
   readonly timeoutSeconds: number;
 }): GatewayClient {
+  const authorization = key === undefined ? {} : { authorization: `Bearer ${key}` };
+
   async function ask(path: string, body?: object): Promise<{ status: number; text: string }> {
     const headers = {
-      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
+      ...authorization,
       ...(body === undefined ? {} : { "content-type": "application/json" }),
     };
     const signal = AbortSignal.timeout(timeoutSeconds * 1000);
@@ -48,9 +52,26 @@ export function createGatewayClient({
     }
   }
 
+  async function dataOf(path: string, name: string): Promise<string | undefined> {
+    const signal = AbortSignal.timeout(timeoutSeconds * 1000);
+    const { body } = await fetch(url + path, { headers: authorization, signal });
+    let text = "";
+    for await (const part of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      const events = (text + part).split("\n\n");
+      text = events.pop() ?? "";
+      const found = events.find((event) => event.split("\n").includes(`event: ${name}`));
+      if (found !== undefined) return /^data: (.*)$/m.exec(found)?.[1];
+    }
+    return undefined;
+  }
+
   return {
     url,
     ask,
+    async event(path, name, data) {
+      const text = await dataOf(path, name).catch(() => undefined);
+      return text === undefined ? undefined : data.safeParse(parsed(text)).data;
+    },
     async call(path, answer, body) {
       const { status, text } = await ask(path, body);
       const json = parsed(text);

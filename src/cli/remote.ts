@@ -22,6 +22,7 @@ const enginesSchema = z.looseObject({
     }),
   ),
 });
+const metricsSchema = z.looseObject({ storeTrouble: z.string().nullable() });
 const changeSchema = z.looseObject({
   model: z.string(),
   from: z.string().nullable(),
@@ -52,7 +53,7 @@ export function registerRemote(program: Command): void {
   remote("engines <model>", "a model's engines with state and role").action(engines);
   remote(
     "switch <model> <engine>",
-    "make an engine the active one; it is loaded first when it is not",
+    "make an engine the active one, loaded first when it is not; named again, it is held against automatic decisions",
     loadingSeconds,
   )
     .requiredOption("--reason <text>", "why; it stands in the decision log", reason)
@@ -87,10 +88,12 @@ async function status(options: Options): Promise<void> {
         : { active: "", engines: [] }),
     })),
   );
-  if (options.json) return print({ ...server, ready: ready.status === 200, models });
+  const storeTrouble = (await client.event("/v1/events", "metrics", metricsSchema))?.storeTrouble;
+  if (options.json) return print({ ...server, ready: ready.status === 200, storeTrouble, models });
   process.stdout.write(
     `${server.name} ${server.version} at ${client.url}: ${ready.status === 200 ? "ready" : "not ready"}\n`,
   );
+  if (storeTrouble) process.stdout.write(`  store: ${storeTrouble}\n`);
   for (const { name, state, reason, active, engines: rows } of models)
     process.stdout.write(
       state === "READY"
@@ -128,7 +131,12 @@ async function engines(model: string, options: Options): Promise<void> {
 async function change(options: Options, path: string, body: object): Promise<void> {
   const answer = await clientOf(options).call(path, changeSchema, body);
   if (options.json) return print(answer);
-  process.stdout.write(`${answer.model}: ${answer.from} -> ${answer.to} (decision ${answer.decision.seq})\n`);
+  const { model, from, to, decision } = answer;
+  const words =
+    from === to
+      ? `${to} stays active, held against automatic decisions for the cooldown`
+      : `${from} -> ${to}`;
+  process.stdout.write(`${model}: ${words} (decision ${decision.seq})\n`);
 }
 
 function clientOf({ url, timeout }: Options): GatewayClient {

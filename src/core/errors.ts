@@ -6,16 +6,19 @@ export class GatewayError extends Error {
   readonly code: ErrorCode;
   /** Seconds a client should wait before it tries again (Retry-After); set for 429 and 503 where known. */
   readonly retryAfterSeconds: number | undefined;
+  /** Id of the engine that a request failed on; undefined where none was chosen yet. */
+  readonly engine: string | undefined;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { cause?: unknown; retryAfterSeconds?: number } = {},
+    options: { cause?: unknown; retryAfterSeconds?: number | undefined; engine?: string } = {},
   ) {
     super(message, { cause: options.cause });
     this.name = "GatewayError";
     this.code = code;
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.engine = options.engine;
   }
 
   get status(): number {
@@ -28,6 +31,12 @@ export class GatewayError extends Error {
     return new GatewayError("internal", "internal error; the gateway's log has the details", {
       cause: thrown,
     });
+  }
+
+  /** The same error, with the engine that it happened on. */
+  static on(engine: string, thrown: unknown): GatewayError {
+    const { code, message, cause, retryAfterSeconds } = GatewayError.from(thrown);
+    return new GatewayError(code, message, { cause, retryAfterSeconds, engine });
   }
 }
 

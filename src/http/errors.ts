@@ -11,6 +11,7 @@ export function errorReply(error: GatewayError): {
   if (error.retryAfterSeconds !== undefined)
     headers["retry-after"] = String(Math.ceil(error.retryAfterSeconds));
   else if (error.code === "busy") headers["retry-after"] = "1";
+  if (error.engine !== undefined) headers["crosscheck-engine"] = error.engine;
   if (error.code === "unauthenticated") headers["www-authenticate"] = 'Bearer realm="crosscheck"';
   return { status: error.status, headers, body: JSON.stringify({ error: error.message }) };
 }

@@ -52,6 +52,7 @@ export function createInferHandler(
     });
     let id: string | undefined;
     let reply: InferenceReply | undefined;
+    let failedEngine: string | undefined;
     let receiptSeconds: number | undefined;
     let decodeSeconds = 0;
     let encodeSeconds = 0;
@@ -109,6 +110,7 @@ export function createInferHandler(
       encodeSeconds = clock.seconds() - encodeFrom;
     } catch (thrown) {
       const error = GatewayError.from(thrown);
+      failedEngine = error.engine;
       if (error.code === "internal")
         log.error({ model, id, err: error.cause ?? error }, "infer request failed");
       if (!gone) sendError(response, error);
@@ -117,7 +119,7 @@ export function createInferHandler(
       inference.onAnswered?.({
         id,
         model,
-        engine: reply?.engine,
+        engine: reply?.engine ?? failedEngine,
         status: gone ? clientGone : response.statusCode,
         answeredAtMs: clock.now().getTime(),
         seconds: clock.seconds() - receivedAtSeconds,

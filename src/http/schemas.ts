@@ -143,7 +143,16 @@ export const audit = z.object({
 });
 
 const reason = z.string().trim().min(1).max(1000).describe("Goes into the decision log.");
-export const switchRequest = z.strictObject({ engine: z.string().min(1), reason });
+export const switchRequest = z.strictObject({
+  engine: z
+    .string()
+    .min(1)
+    .describe(
+      "Loaded first when it is not. The one that is active already may be named: that ends a canary and holds it against " +
+        "automatic decisions for policy.cooldownSeconds, as every switch by hand does.",
+    ),
+  reason,
+});
 export const rollbackRequest = z.strictObject({ reason });
 export const switchResult = z.object({
   model: z.string(),

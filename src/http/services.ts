@@ -80,7 +80,7 @@ export interface AnswerRecord {
   /** The client's or a generated one; undefined when the request could not be read. */
   readonly id: string | undefined;
   readonly model: string;
-  /** undefined when no engine answered. */
+  /** The one that answered, or failed; undefined when none was chosen. */
   readonly engine: string | undefined;
   /** The HTTP status sent; 499 when the client had gone before the reply. */
   readonly status: number;

@@ -40,6 +40,8 @@ export interface Served extends EngineResult {
   /** Answered by a canary that is not (yet) active. */
   readonly canary: boolean;
   readonly receivedSeconds: number;
+  /** Receipt, or when the request moved to this engine from one that was lost. */
+  readonly askedSeconds: number;
   readonly answeredSeconds: number;
   readonly traceParent: string | undefined;
 }
@@ -47,13 +49,16 @@ export interface Served extends EngineResult {
 export interface InferenceEvents {
   /** Called after the reply was handed back; it can neither delay nor fail it. */
   readonly onServed: (served: Served) => void;
-  /** The engine reported an error on the input, or did not answer in time. */
+  /** The engine reported an error on the input, lost its host on it, or did not answer in time. */
   readonly onFailed: (failure: {
     readonly model: Model;
     readonly engine: Engine;
     readonly error: Error;
   }) => void;
-  /** The request ran out of time on the engine, no sooner than its model's deadline or by the model's own limit. */
+  /**
+   * The engine gave a request no right answer: it failed, even if another engine answered then, or the time was up, no
+   * sooner than the model's deadline or by the model's own limit.
+   */
   readonly onUnanswered: (unanswered: { readonly model: Model; readonly engine: Engine }) => void;
   readonly onFailover: (failover: {
     readonly model: Model;
@@ -123,22 +128,34 @@ export function createInference(options: InferenceOptions): Inference {
     const move = (from: Engine) => (pinnedEngine === undefined ? elsewhere(model, from) : from);
     // An engine with nothing healthy left would only queue the request; a resident one answers it now.
     let engine = first.healthy === 0 ? move(first) : first;
+    let askedSeconds = request.receivedSeconds;
     let lostHosts = 0;
     for (let attempt = 1; ; attempt++) {
       try {
-        return { engine, result: await engine.infer({ inputs, outputs, cancellation }) };
+        return { engine, askedSeconds, result: await engine.infer({ inputs, outputs, cancellation }) };
       } catch (error) {
         if (!(error instanceof HostLostError)) {
           if (isEngineFault(error, model, request)) onFailed({ model, engine, error });
           if (pinnedEngine === undefined && isMiss(error, model, request)) onUnanswered({ model, engine });
-          throw error;
+          throw GatewayError.on(engine.id, error);
         }
-        if (error.reason !== "unavailable") lostHosts++;
-        if (lostHosts === 2) throw refuse(model, request, error);
+        const ran = error.reason !== "unavailable";
+        if (ran) {
+          lostHosts++;
+          onFailed({ model, engine, error });
+        }
         const next = move(engine);
-        if (attempt === mostAttempts || (next === engine && engine.failure !== undefined))
-          throw new GatewayError("unavailable", `model "${model.name}": ${error.message}`, { cause: error });
+        const gaveUp = engine.failure !== undefined;
+        const isOver = lostHosts === 2 || attempt === mostAttempts || (next === engine && gaveUp);
+        if (pinnedEngine === undefined && (ran || gaveUp) && (isOver || next !== engine))
+          onUnanswered({ model, engine });
+        if (isOver)
+          throw GatewayError.on(
+            engine.id,
+            lostHosts === 2 ? refuse(model, request, error) : away(model, error),
+          );
         onFailover({ model, from: engine, to: next, error, id: request.id });
+        if (next !== engine) askedSeconds = clock.seconds();
         engine = next;
       }
     }
@@ -179,7 +196,7 @@ export function createInference(options: InferenceOptions): Inference {
         (request.pinnedEngine === undefined && active?.serving
           ? active
           : await unlessCancelled(choose(model, request.pinnedEngine), cancellation));
-      const { engine, result } = await run(model, chosen, request, cancellation);
+      const { engine, askedSeconds, result } = await run(model, chosen, request, cancellation);
       // Written out, not spread: it is made for every request.
       return {
         outputs: result.outputs,
@@ -195,6 +212,7 @@ export function createInference(options: InferenceOptions): Inference {
         pinned: request.pinnedEngine !== undefined,
         canary: engine === canary,
         receivedSeconds: request.receivedSeconds,
+        askedSeconds,
         answeredSeconds: clock.seconds(),
         traceParent: request.traceParent,
       };
@@ -236,7 +254,7 @@ export function createInference(options: InferenceOptions): Inference {
       } catch (thrown) {
         const error = GatewayError.from(thrown);
         if (error.code === "internal")
-          log.error({ model: model.name, id: request.id, err: thrown }, "inference failed");
+          log.error({ model: model.name, id: request.id, err: error.cause ?? error }, "inference failed");
         throw error;
       } finally {
         load.end();
@@ -248,6 +266,10 @@ export function createInference(options: InferenceOptions): Inference {
   };
 }
 
+function away(model: Model, cause: HostLostError): GatewayError {
+  return new GatewayError("unavailable", `model "${model.name}": ${cause.message}`, { cause });
+}
+
 /** A time-out speaks against the engine only by the model's own limit: a client may ask for the impossible. */
 function isEngineFault(error: unknown, model: Model, { timeoutMs }: InferenceRequest): error is GatewayError {
   if (!(error instanceof GatewayError)) return false;
@@ -255,10 +277,11 @@ function isEngineFault(error: unknown, model: Model, { timeoutMs }: InferenceReq
   return error.code === "engineFailed" || (error.code === "timeout" && !ownLimit);
 }
 
-/** An answer would have been late for the deadline, or the model's own limit says that there is none. */
+/** There is no answer, and not because the client gave it less time than deadline and model do. */
 function isMiss(error: unknown, { config }: Model, { timeoutMs = Infinity }: InferenceRequest): boolean {
-  if (!(error instanceof GatewayError) || error.code !== "timeout") return false;
-  return timeoutMs >= Math.min(config.timeoutMs, config.deadlineMs ?? Infinity);
+  if (!(error instanceof GatewayError)) return false;
+  if (error.code === "engineFailed") return true;
+  return error.code === "timeout" && timeoutMs >= Math.min(config.timeoutMs, config.deadlineMs ?? Infinity);
 }
 
 /** The promise, or the cancellation's reason if that comes first (a cold start goes on without its client). */

@@ -20,12 +20,13 @@ export function observeAnswered(
     readonly exemplar: { readonly trace_id: string } | { readonly request_id: string } | undefined;
   },
 ): void {
-  const { model, engine, seconds, deadlineSeconds } = answer;
-  const labels = { model, engine, code: answer.status };
+  const { model, engine, status, seconds, deadlineSeconds } = answer;
+  const labels = { model, engine, code: status };
   metrics.inc("requests_total", labels);
   metrics.observe("request_duration_seconds", labels, seconds, answer.exemplar);
-  // A request that got no reply in time is late whatever its status; a refused one (4xx) had nothing to be late with.
-  const counts = answer.status < 400 || answer.status >= 500;
-  if (counts && deadlineSeconds !== undefined)
-    metrics.inc("deadline_misses_total", { model, engine }, seconds > deadlineSeconds ? 1 : 0);
+  // A refused request (4xx) had nothing to be late with. One that failed was not answered right in time, however soon
+  // it failed; one that ran out of time may have been given less than the deadline by its client.
+  if (deadlineSeconds === undefined || (status >= 400 && status < 500)) return;
+  const missed = seconds > deadlineSeconds || (status >= 500 && status !== 504);
+  metrics.inc("deadline_misses_total", { model, engine }, missed ? 1 : 0);
 }

@@ -30,12 +30,12 @@ export const catalog = {
   requests_total: {
     kind: "counter",
     labels: ["model", "engine", "code"],
-    help: "Infer requests of clients answered, by HTTP status code; pinned ones count, shadow and control runs do not. engine is empty when none was chosen. Since the gateway started.",
+    help: "Infer requests of clients answered, by HTTP status code; pinned ones count, shadow and control runs do not. engine is the one that answered or failed, empty when none was chosen. Since the gateway started.",
   },
   deadline_misses_total: {
     kind: "counter",
     labels: ["model", "engine"],
-    help: "Clients' requests whose reply came later than the model's deadlineMs after receipt (counted, not enforced; a request without a reply in time is a miss). Since the gateway started.",
+    help: "Clients' requests without a right answer within the model's deadlineMs after receipt (counted, not enforced): the reply came later, or was a server error. engine is the one that answered or failed; a request that another engine took over and answered in time is no miss here, but one in the evidence on the engine that was lost. Since the gateway started.",
   },
   queue_length: {
     kind: "gauge",

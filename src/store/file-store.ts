@@ -16,6 +16,8 @@ export async function openFileStore({ path }: { readonly path: string }): Promis
   await mkdir(join(path, "state"), { recursive: true, mode: 0o700 });
   const lock = lockFile(join(path, "lock"));
   const turns = new Map<string, Promise<void>>();
+  /** Of the last document that was to be written. */
+  let trouble: string | undefined;
   const fileOf = (key: string) => join(path, "state", `${key}.json`);
 
   function readText(key: string): Promise<string | undefined> {
@@ -50,13 +52,18 @@ export async function openFileStore({ path }: { readonly path: string }): Promis
       );
       turns.set(
         key,
-        mine.catch(() => undefined),
+        mine.then(
+          () => void (trouble = undefined),
+          (error: Error) => void (trouble = error.message),
+        ),
       );
       return mine;
     },
     deliver: () => ({ wake() {} }),
     onCommand: () => () => Promise.resolve(),
-    trouble: undefined,
+    get trouble() {
+      return trouble;
+    },
     async close() {
       await Promise.all(turns.values());
       lock.release();

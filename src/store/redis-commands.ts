@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { Log } from "../core/log.ts";
 import { replaceFile } from "./replace-file.ts";
 import type { StoreCommand } from "./store.ts";
-import type { Troubles } from "./troubles.ts";
+import { triedAgain, type Troubles } from "./troubles.ts";
 
 /** A command older than this when it is read is not carried out: who gave it no longer expects it. */
 const mostAgeMs = 3_600_000;
@@ -93,7 +93,10 @@ export function readCommands(options: {
       } catch (error) {
         // That Redis is away the other connection tells.
         if (!state.stopped && redis.status === "ready")
-          troubles.set("commands", `commands are not taken from Redis: ${(error as Error).message}`);
+          troubles.set(
+            "commands",
+            `commands are not taken from Redis: ${(error as Error).message}; ${triedAgain}`,
+          );
         await pause();
       }
     }

@@ -2,7 +2,7 @@ import type { Redis } from "ioredis";
 import type { Log } from "../core/log.ts";
 import { createPersistent, type Persistent } from "./persistent.ts";
 import type { DecisionSource } from "./store.ts";
-import type { Troubles } from "./troubles.ts";
+import { triedAgain, type Troubles } from "./troubles.ts";
 
 const batch = 500;
 /** Undelivered decisions beyond this many are left to the log's files. */
@@ -74,7 +74,8 @@ export function createDelivery(options: {
   const persistent = createPersistent({
     work,
     ready,
-    onFailed: ({ message }) => troubles.set("decisions", `decisions are not delivered to Redis: ${message}`),
+    onFailed: ({ message }) =>
+      troubles.set("decisions", `decisions are not delivered to Redis: ${message}; ${triedAgain}`),
     onDone: () => troubles.clear("decisions"),
   });
   return {

@@ -7,7 +7,7 @@ import { createDelivery } from "./redis-delivery.ts";
 import { createRedisLock } from "./redis-lock.ts";
 import { openSpace } from "./redis-space.ts";
 import type { Store } from "./store.ts";
-import { createTroubles } from "./troubles.ts";
+import { createTroubles, triedAgain } from "./troubles.ts";
 
 /** At start Redis is given this long; then the gateway goes on from local state. */
 const connectMs = 2_000;
@@ -61,7 +61,8 @@ export async function openRedisStore(options: {
       }
     },
     ready,
-    onFailed: ({ message }) => troubles.set("state", `state is not written to Redis: ${message}`),
+    onFailed: ({ message }) =>
+      troubles.set("state", `state is not written to Redis: ${message}; ${triedAgain}`),
     onDone: () => troubles.clear("state"),
   });
   // What was written while Redis was away, before this start too, is not known apart: everything is written once.
@@ -81,18 +82,26 @@ export async function openRedisStore(options: {
         );
     } catch (error) {
       if (!lock.held && redis.status === "ready")
-        troubles.set("lock", `the lock of the Redis store cannot be had: ${(error as Error).message}`);
+        troubles.set(
+          "lock",
+          `the lock of the Redis store cannot be had: ${(error as Error).message}; ${triedAgain}`,
+        );
       return;
     }
     troubles.clear("lock");
     if (!before) for (const work of onHeld) work();
   }
 
+  const away = (why: string) =>
+    troubles.set(
+      "connection",
+      `Redis is away: ${why}; serving and deciding go on without it: start it, or set store.url`,
+    );
   let joined: Promise<void> = Promise.resolve();
-  redis.on("error", ({ message }: Error) => troubles.set("connection", `Redis is away: ${message}`));
+  redis.on("error", ({ message }: Error) => away(message));
   redis.on("close", () => {
     lock.forget();
-    if (!closed && !troubles.has("connection")) troubles.set("connection", "Redis is away: connection lost");
+    if (!closed && !troubles.has("connection")) away("connection lost");
   });
   redis.on("ready", () => {
     troubles.clear("connection");
@@ -108,7 +117,7 @@ export async function openRedisStore(options: {
     await withTimeout(redis.connect(), connectMs);
     await withTimeout(joined, connectMs);
   } catch (error) {
-    if (!troubles.has("connection")) troubles.set("connection", `Redis is away: ${(error as Error).message}`);
+    if (!troubles.has("connection")) away((error as Error).message);
   }
 
   return {
@@ -142,7 +151,7 @@ export async function openRedisStore(options: {
       return stop;
     },
     get trouble() {
-      return troubles.text;
+      return [local.trouble, troubles.text].filter((part) => part !== undefined).join("; ") || undefined;
     },
     async close() {
       if (closed) return;

@@ -19,8 +19,10 @@ export async function replaceFile(path: string, text: string): Promise<void> {
     await syncDirectory(dirname(path));
   } catch (cause) {
     await rm(beside, { force: true }).catch(() => undefined);
-    throw new GatewayError("conflict", `state cannot be written to "${path}": ${(cause as Error).message}`, {
-      cause,
-    });
+    throw new GatewayError(
+      "conflict",
+      `state cannot be written to "${path}": ${(cause as Error).message}; free disk space or set store.path`,
+      { cause },
+    );
   }
 }

@@ -9,6 +9,9 @@ export interface Troubles {
   readonly text: string | undefined;
 }
 
+/** The remedy where Redis answers, and refuses. */
+export const triedAgain = "it is tried again; see Redis's memory, disk and access rights";
+
 export function createTroubles(log: Log): Troubles {
   const parts = new Map<string, string>();
   return {

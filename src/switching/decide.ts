@@ -100,20 +100,14 @@ function beginWatch({ active, policy }: DecisionInput): Action | undefined {
 }
 
 function judgeActive(input: DecisionInput): Action | undefined {
-  const { policy, active, fallback, nowSeconds } = input;
+  const { policy, active, nowSeconds } = input;
   const failed = failing(active);
-  if (
-    failed.length > 0 &&
-    active.failures > policy.failureLimit &&
-    active.advised !== "rollBack" &&
-    nowSeconds >= active.nextRollBackSeconds &&
-    fallback !== undefined &&
-    fallback !== active.id
-  )
+  const to = whereBack(input);
+  if (isBad(input) && active.advised !== "rollBack" && to !== undefined)
     return {
       type: "rollBack",
       engine: active.id,
-      to: fallback,
+      to,
       reason: `active engine fails ${failed.join(", ")} (${active.failures} checks in a row, failureLimit ${policy.failureLimit})`,
     };
   if (
@@ -127,6 +121,15 @@ function judgeActive(input: DecisionInput): Action | undefined {
       reason: `no rule failed for ${policy.watchSeconds} s after the switch`,
     };
   return beginWatch(input);
+}
+
+function isBad({ active, policy }: DecisionInput): boolean {
+  return failing(active).length > 0 && active.failures > policy.failureLimit;
+}
+
+/** Where the active engine can be rolled back to now. */
+function whereBack({ active, fallback, nowSeconds }: DecisionInput): string | undefined {
+  return fallback !== active.id && nowSeconds >= active.nextRollBackSeconds ? fallback : undefined;
 }
 
 function judgeCandidates({ policy, candidates, active }: DecisionInput): Action | undefined {
@@ -198,10 +201,15 @@ function promoteNext(input: DecisionInput): Action {
   );
   if (!eligible) return { type: "none", reason: "no candidate passes every rule yet" };
   if (policy.mode !== "automatic") return { type: "none", reason: `policy mode is ${policy.mode}` };
-  if (active.state === "watch") return { type: "none", reason: "the last switch is still being watched" };
+  // A watch is there to go back from; where that cannot be done, another engine is the only way out.
+  const stuck = isBad(input) && whereBack(input) === undefined;
+  if (active.state === "watch" && !stuck)
+    return { type: "none", reason: "the last switch is still being watched" };
   const blocked = whyNotSwitch(input);
   if (blocked !== undefined) return { type: "none", reason: blocked };
-  return { type: "canary", engine: eligible.id, step: 0, reason: "passes every rule in the shadow" };
+  const wayOut = `; the active engine fails ${failing(active).join(", ")} and there is nothing to roll back to`;
+  const reason = `passes every rule in the shadow${stuck ? wayOut : ""}`;
+  return { type: "canary", engine: eligible.id, step: 0, reason };
 }
 
 const withoutReference =

@@ -49,11 +49,10 @@ export function createMemory(options: {
   }
 
   async function read({ name, config }: Model): Promise<SavedState> {
-    const entries = decisions
-      .tail(Infinity)
-      .filter((entry) => entry.model === name && entry.repository === repository);
+    const { cooldownSeconds } = config.policy;
+    const about = { model: name, repository, cooldownSeconds };
     const restored = (from: Pick<Store, "read">) =>
-      restoreState(from, keyPrefix + name, entries, config.policy.cooldownSeconds);
+      restoreState(from, keyPrefix + name, decisions.tail(Infinity), about);
     try {
       return await restored(store);
     } catch (error) {

@@ -15,6 +15,9 @@ const savedSchema = z.object({
   standby: z.string().nullable(),
   /** seq of the last decision that is in here: newer ones in the log win, as the log is written first. */
   decision: z.int().nonnegative(),
+  /** Its hash tells whether the log is still the one that it stands in; version 0.1.0 kept none. */
+  decisionHash: z.string().nullable().default(null),
+  decisionTimeMs: z.number().default(0),
   quarantined: z.record(z.string(), takenOutSchema),
   /** Rolled back while active: nobody's standby or fallback, and no candidate, until a person switches to it. */
   rolledBack: z.record(z.string(), takenOutSchema).default({}),
@@ -33,6 +36,8 @@ export const freshState: SavedState = {
   active: null,
   standby: null,
   decision: 0,
+  decisionHash: null,
+  decisionTimeMs: 0,
   quarantined: {},
   rolledBack: {},
   switchTimesMs: [],
@@ -40,34 +45,53 @@ export const freshState: SavedState = {
   heldUntilMs: 0,
 };
 
-/** Reads a model's state, and brings it up to the log: a switch whose line is on disk was made, even if the gateway died then. */
+/**
+ * Reads a model's state, and brings it up to the log: a switch whose line is on disk was made, even if the gateway died
+ * then. `newest` are the log's newest entries, whatever they are about.
+ */
 export async function restoreState(
   store: Pick<Store, "read">,
   key: string,
-  entries: readonly LogEntry[],
-  cooldownSeconds: number,
+  newest: readonly LogEntry[],
+  {
+    model,
+    repository,
+    cooldownSeconds,
+  }: { readonly model: string; readonly repository: string; readonly cooldownSeconds: number },
 ): Promise<SavedState> {
-  const saved = savedSchema.safeParse(await store.read(key));
-  return entries.reduce(
-    (state, entry) => afterDecision(state, entry, cooldownSeconds),
-    saved.success ? saved.data : freshState,
-  );
+  const parsed = savedSchema.safeParse(await store.read(key));
+  const saved = parsed.success ? parsed.data : freshState;
+  const own = newest.filter((entry) => entry.model === model && entry.repository === repository);
+  const apply = (from: SavedState, entries: readonly LogEntry[]) =>
+    entries.reduce((state, entry) => afterDecision(state, entry, cooldownSeconds), from);
+  if (!isBegunAnew(newest, saved)) return apply(saved, own);
+  // Numbers compare with nothing now. A log that lost its end has older decisions, which are in the state already.
+  const later = own.filter(({ time }) => Date.parse(time) > saved.decisionTimeMs);
+  return apply({ ...saved, decision: 0, decisionHash: null }, later);
+}
+
+/** Whether the log is another one than that of the state's decision: the old one was removed or archived. */
+function isBegunAnew(newest: readonly LogEntry[], { decision, decisionHash }: SavedState): boolean {
+  const found = newest.find(({ seq }) => seq === decision);
+  if (found) return decisionHash !== null && found.hash !== decisionHash;
+  return newest.every(({ seq }) => seq < decision);
 }
 
 /** The state after a decision, of which its line in the log tells everything. */
 export function afterDecision(state: SavedState, entry: LogEntry, cooldownSeconds: number): SavedState {
-  const { type, from, seq } = entry;
+  const { type, from, seq, hash, time } = entry;
   if (seq <= state.decision) return state;
-  if (type === "switch" || type === "rollback") return afterSwitch(state, entry, cooldownSeconds);
+  const seen = { ...state, decision: seq, decisionHash: hash, decisionTimeMs: Date.parse(time) };
+  if (type === "switch" || type === "rollback") return afterSwitch(seen, entry, cooldownSeconds);
   if (type === "quarantine" && from !== null)
-    return { ...state, quarantined: withEngine(state.quarantined, from, entry), decision: seq };
+    return { ...seen, quarantined: withEngine(state.quarantined, from, entry) };
   if (type === "unquarantine" && from !== null)
-    return { ...state, quarantined: without(state.quarantined, from), decision: seq };
+    return { ...seen, quarantined: without(state.quarantined, from) };
   return state;
 }
 
 function afterSwitch(state: SavedState, entry: LogEntry, cooldownSeconds: number): SavedState {
-  const { type, from, to, trigger, seq } = entry;
+  const { type, from, to, trigger } = entry;
   const timeMs = Date.parse(entry.time);
   const untilMs = timeMs + cooldownSeconds * 1000;
   const moved = from !== null && from !== to;
@@ -79,7 +103,6 @@ function afterSwitch(state: SavedState, entry: LogEntry, cooldownSeconds: number
     ...state,
     active: to,
     standby: moved ? (isGood ? from : null) : state.standby,
-    decision: seq,
     rolledBack,
     switchTimesMs: [...state.switchTimesMs, ...automatic]
       .filter((time) => timeMs - time < 3_600_000)

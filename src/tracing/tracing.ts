@@ -134,7 +134,7 @@ export function createTracing(options: {
     const ended = received + seconds;
     const parent = trace.setSpan(ROOT_CONTEXT, request);
     span("receipt", [received, receiptSeconds === undefined ? ended : received + receiptSeconds], { parent });
-    if (engine !== undefined) span("reply", [ended - encodeSeconds, ended], { parent });
+    if (status < 400) span("reply", [ended - encodeSeconds, ended], { parent });
     request.setAttributes({ "http.response.status_code": status });
     if (id !== undefined) request.setAttribute("crosscheck.request_id", id);
     if (engine !== undefined) request.setAttribute("crosscheck.engine", engine);

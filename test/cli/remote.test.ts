@@ -50,6 +50,48 @@ test.each(commands)("%s gives up on a server that does not answer", async (_name
   expect(err).toMatch(/did not answer .* within 0\.2 s|no server answers/);
 });
 
+/** A gateway without models, with one such event. */
+async function serveStatus(metrics: object | undefined): Promise<string> {
+  return serve(({ url }, reply) => {
+    if (url === "/v2") reply.end(JSON.stringify({ name: "crosscheck", version: "1" }));
+    else if (url === "/v2/repository/index") reply.end("[]");
+    else if (url !== "/v1/events") reply.end("{}");
+    else if (metrics === undefined) reply.writeHead(403).end('{"error":"the key lacks the role"}');
+    else {
+      reply.write("retry: 2000\n\nid: 1\nevent: state\ndata: {}\n\nid: 2\nevent: met");
+      setTimeout(() => reply.write(`rics\ndata: ${JSON.stringify(metrics)}\n\n`), 20);
+    }
+  });
+}
+
+test.each([
+  [
+    "trouble with the store",
+    { storeTrouble: "Redis is away; start it" },
+    "  store: Redis is away; start it\n",
+  ],
+  ["nothing when all is well", { storeTrouble: null }, ""],
+  ["nothing where the key may not know", undefined, ""],
+])("status tells %s", async (_, metrics, words) => {
+  const url = await serveStatus(metrics);
+  expect(await run("status", "--url", url)).toBe(0);
+  expect(out).toBe(`crosscheck 1 at ${url}: ready\n${words}`);
+  out = "";
+  expect(await run("status", "--json", "--url", url)).toBe(0);
+  expect(JSON.parse(out)).toEqual({ name: "crosscheck", version: "1", ready: true, models: [], ...metrics });
+});
+
+test.each([
+  ["a", "m: a -> b (decision 7)"],
+  ["b", "m: b stays active, held against automatic decisions for the cooldown (decision 7)"],
+])("switch says what became of it: %s was active", async (from, words) => {
+  const url = await serve((_request, reply) =>
+    reply.end(JSON.stringify({ model: "m", from, to: "b", decision: { seq: 7 } })),
+  );
+  expect(await run("switch", "m", "b", "--reason", "r", "--url", url)).toBe(0);
+  expect(out).toBe(`${words}\n`);
+});
+
 const metadata = { inputs: [{ name: "x", datatype: "FP32", shape: [1, 2] }] };
 
 test("bench keeps the path of the address, and counts errors in JSON too", async () => {

@@ -270,6 +270,21 @@ describe("policy", () => {
       });
     }, 60_000);
 
+    test("ends when a person names the engine that is active: it is held, and nothing else changes", async () => {
+      const cooling = { ...slowly, cooldownSeconds: 600 };
+      const at = await open(await write({ good, other }, { ...settings, policy: cooling }));
+      drive(at);
+      await expect.poll(() => stateOf(at, "other"), patience).toBe("canary");
+      const held = await at.services.switching?.switch("m", "good", "keep it", "t");
+      expect(held).toMatchObject({ from: "good", to: "good", decision: { reason: "keep it" } });
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      expect(await stateOf(at, "other")).toBe("observing");
+      expect(await last(at)).toMatchObject({
+        type: "switch",
+        states: { other: { from: "canary", to: "observing" } },
+      });
+    }, 60_000);
+
     test.each([
       ["policy mode is off", { policy: { ...slowly, mode: "off" } }],
       ["the policy is a dry run", { policy: { ...slowly, dryRun: true } }],

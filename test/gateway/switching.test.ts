@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { rm } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
@@ -133,6 +133,29 @@ describe("switching", () => {
     const second = await openScene(other, { store: { path: join(folder, "var") } });
     expect(await second.active("m")).toBe("a");
     await second.end();
+  });
+
+  test("a switch is in force after a kill also when the log was begun anew", async () => {
+    const folder = await newFolder();
+    await writeModel(folder, "m", { a: {}, b: {} }, { shadow: { sampleRate: 0 } });
+    const first = await openScene(folder);
+    for (const id of ["b", "a", "b"]) await first.services.switching?.switch("m", id, "r", "t");
+    await first.stop();
+    const states = join(folder, "var/state");
+    const file = (await readdir(states, { recursive: true })).find((name) => name.endsWith("/m.json")) ?? "";
+    const before = await readFile(join(states, file));
+    await rm(join(folder, "var/log"), { recursive: true });
+    const second = await openScene(folder);
+    expect(await second.active("m")).toBe("b");
+    await second.services.switching?.switch("m", "a", "r", "t");
+    await second.stop();
+    const third = await openScene(folder);
+    expect(await third.active("m")).toBe("a");
+    await third.stop();
+    // As if the gateway had been killed before it wrote the state.
+    await writeFile(join(states, file), before);
+    scene = await openScene(folder);
+    expect(await scene.active("m")).toBe("a");
   });
 
   test("two gateways on one store: the second is refused clearly", async () => {

@@ -125,6 +125,13 @@ describe("an answer", () => {
     ]);
     expect(stub.answered[0]?.seconds).toBeGreaterThan(0);
   });
+
+  it("is counted for the engine that failed, and names it", async () => {
+    stub.behaviour = () => Promise.reject(new GatewayError("engineFailed", "no", { engine: "autotvm-1" }));
+    const response = await postJson(infer, { inputs: [image] });
+    expect(response.headers.get("crosscheck-engine")).toBe("autotvm-1");
+    expect(stub.answered).toMatchObject([{ engine: "autotvm-1", status: 500 }]);
+  });
 });
 
 describe("what the service is told", () => {

@@ -1,19 +1,29 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
-import type { EngineRequest, EngineResult } from "../../src/core/engine.ts";
+import { HostLostError, type EngineRequest, type EngineResult } from "../../src/core/engine.ts";
 import { GatewayError } from "../../src/core/errors.ts";
 import { silentLog } from "../../src/core/log.ts";
-import { createInference, type InferenceRequest } from "../../src/inference/inference.ts";
+import { createInference, type InferenceRequest, type Served } from "../../src/inference/inference.ts";
 import type { Engine } from "../../src/models/engine.ts";
 import type { Model } from "../../src/models/model.ts";
 
 type Infer = (request: EngineRequest) => Promise<EngineResult>;
 
 function modelOf(id: string, infer: Infer, deadlineMs?: number): Model {
-  const engine = { id, serving: true, healthy: 1, quarantined: false, infer } as unknown as Engine;
+  const engine = engineOf(id, infer);
   const config = { timeoutMs: 200, deadlineMs };
-  return { name: "m", active: engine, engines: new Map([[id, engine]]), config } as unknown as Model;
+  return {
+    name: "m",
+    active: engine,
+    engines: new Map([[id, engine]]),
+    engine: () => engine,
+    config,
+  } as unknown as Model;
+}
+
+function engineOf(id: string, infer: Infer): Engine {
+  return { id, serving: true, healthy: 1, quarantined: false, canTakeOver: true, infer } as unknown as Engine;
 }
 
 const answer: Infer = () =>
@@ -44,7 +54,7 @@ function request(fields: Partial<InferenceRequest> = {}): InferenceRequest {
   };
 }
 
-function open(get: () => Model, onServed: () => void = () => {}) {
+function open(get: () => Model, onServed: (served: Served) => void = () => {}) {
   const faults: Error[] = [];
   const unanswered: string[] = [];
   const inference = createInference({
@@ -126,3 +136,86 @@ describe("a request that runs out of time", () => {
     expect(unanswered).toHaveLength(misses);
   });
 });
+
+describe("a live failure", () => {
+  const lost =
+    (reason: "exited" | "hung" | "unavailable"): Infer =>
+    () =>
+      Promise.reject(new HostLostError(reason, "lost"));
+  const fails: Infer = () => Promise.reject(new GatewayError("engineFailed", "cannot"));
+
+  /** An active engine and a standby that may take over. */
+  function twoOf(active: Infer, standby: Infer): Model {
+    const model = modelOf("active", (asked) => {
+      // Its only host goes with the first request.
+      Object.assign(model.active as object, { healthy: 0 });
+      return active(asked);
+    });
+    Object.assign(model, { standby: engineOf("standby", standby) });
+    return model;
+  }
+
+  test.each<[string, Model, Partial<InferenceRequest>, faults: number, unanswered: string[], code?: string]>([
+    ["an engine's error is no answer in time", modelOf("a", fails), {}, 1, ["a"], "engineFailed"],
+    ["nor is a refused input one", modelOf("a", refuses("invalid")), {}, 0, [], "invalid"],
+    [
+      "a pinned request speaks of no live traffic",
+      modelOf("a", fails),
+      { pinnedEngine: "a" },
+      1,
+      [],
+      "engineFailed",
+    ],
+    [
+      "an engine that was lost has not answered what another did",
+      twoOf(lost("exited"), answer),
+      {},
+      1,
+      ["active"],
+    ],
+    ["a request that only waited for it was not its own", twoOf(lost("unavailable"), answer), {}, 0, []],
+    ["two engines lost", twoOf(lost("exited"), lost("hung")), {}, 2, ["active", "standby"], "unavailable"],
+    ["one engine lost twice", modelOf("a", lost("exited")), {}, 2, ["a"], "unavailable"],
+    ["one that answers after all", modelOf("a", once(lost("exited"))), {}, 1, []],
+  ])("%s", async (_, model, fields, failed, missed, code) => {
+    const { inference, faults, unanswered } = open(() => model);
+    const answered = inference.infer(model, request(fields));
+    if (code === undefined) await answered;
+    else await expect(answered).rejects.toMatchObject({ code });
+    expect(faults).toHaveLength(failed);
+    expect(unanswered).toEqual(missed);
+  });
+
+  test("names its engine", async () => {
+    const model = twoOf(lost("exited"), fails);
+    const { inference } = open(() => model);
+    await expect(inference.infer(model, request())).rejects.toMatchObject({ engine: "standby" });
+  });
+
+  test("an engine that takes over is timed from then on", async () => {
+    const model = twoOf(async (asked) => {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return lost("hung")(asked);
+    }, answer);
+    const served: Served[] = [];
+    const { inference } = open(
+      () => model,
+      (one) => served.push(one),
+    );
+    const receivedSeconds = systemClock.seconds();
+    await inference.infer(model, request({ receivedSeconds }));
+    await nextTurn();
+    expect(served[0]?.receivedSeconds).toBe(receivedSeconds);
+    expect(served[0]?.askedSeconds).toBeGreaterThan(receivedSeconds + 0.04);
+  });
+});
+
+function refuses(code: "invalid"): Infer {
+  return () => Promise.reject(new GatewayError(code, "refused"));
+}
+
+/** Then it answers. */
+function once(first: Infer): Infer {
+  let asked = 0;
+  return (request) => (asked++ === 0 ? first(request) : answer(request));
+}

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, rmdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -42,6 +42,18 @@ describe.each(drivers)("store %s", (_, missing, open) => {
     const again = await open(path);
     expect(await again.read("repo/model")).toEqual({ active: "b", n: 2 });
     await again.close();
+  });
+
+  test.skipIf(missing)("what cannot be written is told, with the remedy, until something can", async () => {
+    const store = await open(path);
+    const inTheWay = join(path, "state/k.json.new");
+    await mkdir(inTheWay);
+    await expect(store.write("k", {})).rejects.toThrow(/cannot be written/);
+    expect(store.trouble).toMatch(/state cannot be written to .*EISDIR.*free disk space/);
+    await rmdir(inTheWay);
+    await store.write("k", {});
+    expect(store.trouble).toBeUndefined();
+    await store.close();
   });
 
   test.skipIf(missing)("keeps the last of many writes at once", async () => {

@@ -65,6 +65,12 @@ const policy = (fields: Partial<Policy>): Policy => ({ ...automatic, ...fields }
 const canary = (fields: Partial<EngineEvidence> = {}) =>
   engine("tvm", { state: "canary", canarySamples: 100, ...fields });
 
+/** The engine of the last switch fails, and nothing can take over from it. */
+const stuck: Partial<DecisionInput> = {
+  active: engine("bad", { state: "watch", sinceSeconds: 0, verdicts: bad, failures: 5 }),
+  fallback: undefined,
+};
+
 describe("decide", () => {
   test.each<[string, Partial<DecisionInput>, object]>([
     ["a candidate that passes every rule becomes eligible", {}, { type: "eligible", engine: "tvm" }],
@@ -236,6 +242,68 @@ describe("decide", () => {
         candidates: [engine("trt", { state: "eligible" })],
       },
       { type: "none", reason: "the last switch is still being watched" },
+    ],
+    [
+      "nor while it fails and can be rolled back before long",
+      {
+        active: engine("tvm", { state: "watch", sinceSeconds: 0, verdicts: bad, failures: 1 }),
+        candidates: [engine("trt", { state: "eligible" })],
+        policy: policy({ failureLimit: 1 }),
+        fallback: undefined,
+      },
+      { type: "none", reason: "the last switch is still being watched" },
+    ],
+    [
+      "nothing to roll back to: a canary is the way out",
+      { ...stuck, candidates: [engine("trt", { state: "eligible" })] },
+      {
+        type: "canary",
+        engine: "trt",
+        step: 0,
+        reason:
+          "passes every rule in the shadow; the active engine fails flipRatio and there is nothing to roll back to",
+      },
+    ],
+    [
+      "also between two tries of a roll-back that nothing could take over from",
+      {
+        active: engine("tvm", { state: "watch", verdicts: bad, failures: 5, nextRollBackSeconds: 1001 }),
+        candidates: [engine("trt", { state: "eligible" })],
+      },
+      { type: "canary", engine: "trt" },
+    ],
+    [
+      "the roll-back goes first when it is due again",
+      {
+        active: engine("tvm", { state: "watch", verdicts: bad, failures: 5, nextRollBackSeconds: 1000 }),
+        candidates: [engine("trt", { state: "eligible" })],
+      },
+      { type: "rollBack", engine: "tvm" },
+    ],
+    [
+      "it is promoted as any other",
+      { ...stuck, candidates: [canary({ canaryStep: 2 })] },
+      { type: "promote", engine: "tvm" },
+    ],
+    [
+      "after the cooldown",
+      { ...stuck, candidates: [engine("trt", { state: "eligible" })], pausedUntilSeconds: 1010 },
+      { type: "none", reason: expect.stringContaining("paused for another 10 s") },
+    ],
+    [
+      "within the cap on switches",
+      { ...stuck, candidates: [engine("trt", { state: "eligible" })], switchSeconds: [10, 500, 600, 700] },
+      { type: "none", reason: expect.stringContaining("maxSwitchesPerHour") },
+    ],
+    [
+      "not while a person's choice is held",
+      { ...stuck, candidates: [engine("trt", { state: "eligible" })], heldUntilSeconds: 1200 },
+      { type: "none", reason: expect.stringContaining("switched by hand") },
+    ],
+    [
+      "and only if it passes every rule itself",
+      { ...stuck, candidates: [engine("trt", { state: "eligible", verdicts: open })] },
+      { type: "none", reason: "no candidate passes every rule yet" },
     ],
   ])("%s", (_, given, expected) => {
     expect(decide(input(given))).toMatchObject(expected);

@@ -10,6 +10,8 @@ function entries(...decisions: Partial<LogEntry>[]): LogEntry[] {
     (decision, i) =>
       ({
         seq: i + 1,
+        model: "m",
+        repository: "/models",
         time: new Date(start + i * 60_000).toISOString(),
         trigger: "manual",
         reason: "because",
@@ -26,7 +28,11 @@ const lifted = { type: "unquarantine", from: "b", to: null } as const;
 const kept = (artifact: string | null = "digest-b") => ({ b: { reason: "because", artifact } });
 
 const restored = (log: readonly LogEntry[], document?: unknown) =>
-  restoreState({ read: () => Promise.resolve(document) }, "key", log, 300);
+  restoreState({ read: () => Promise.resolve(document) }, "key", log, {
+    model: "m",
+    repository: "/models",
+    cooldownSeconds: 300,
+  });
 
 describe("a model's state from the log alone", () => {
   test.each<[string, LogEntry[], Partial<SavedState>]>([
@@ -73,6 +79,55 @@ describe("a model's state from the log alone", () => {
     const state = { ...freshState, active: "b", standby: "a", decision: 1 };
     expect(await restored(entries(toB, back), state)).toMatchObject({ active: "a", rolledBack: kept() });
     expect(await restored(entries(toB), state)).toEqual(state);
+  });
+
+  describe("a log that was begun anew is told from the state's own", () => {
+    const laterBack = { ...back, time: new Date(start + 3_600_000).toISOString() };
+    const state = {
+      ...freshState,
+      active: "b",
+      standby: "a",
+      decision: 2,
+      decisionHash: "of the old log",
+      decisionTimeMs: start + 120_000,
+    };
+
+    test.each<[string, LogEntry[], Partial<SavedState>]>([
+      ["by its end, which comes before the state's decision", entries(laterBack), { active: "a" }],
+      [
+        "by another decision under the state's number",
+        entries({ type: "advice" }, { type: "advice", hash: "of the new log" }, laterBack),
+        { active: "a", decision: 3 },
+      ],
+      [
+        "whose own number is smaller than the state's",
+        entries(laterBack, { type: "advice", hash: "of the new log" }),
+        { active: "a", decision: 1 },
+      ],
+      ["which is forgotten, so that the next decisions count", [], { active: "b", decision: 0 }],
+      [
+        "but what a log that lost its end says is older than the state",
+        entries({ ...back, hash: "of the old log too" }),
+        { active: "b", standby: "a" },
+      ],
+    ])("%s", async (_, log, expected) => {
+      expect(await restored(log, state)).toMatchObject(expected);
+    });
+
+    test("of the same log only later numbers count, whatever the clock said", async () => {
+      const log = entries(laterBack, { ...toB, hash: "of the old log" });
+      expect(await restored(log, state)).toEqual(state);
+    });
+
+    test("nor is one whose old files were archived away taken for new", async () => {
+      const [archived] = entries({ ...laterBack, seq: 7 });
+      expect(await restored(archived ? [archived] : [], state)).toMatchObject({ active: "a", decision: 7 });
+    });
+
+    test("other models' decisions tell as well", async () => {
+      const log = entries(laterBack, { ...toB, model: "other", hash: "of the new log" });
+      expect(await restored(log, state)).toMatchObject({ active: "a", decision: 1 });
+    });
   });
 
   test("a file of version 0.1.0 is understood: its quarantines hold for any artifact", async () => {

@@ -19,7 +19,7 @@ export function limits(kind: Report["kind"]): string[] {
       : [
           "The active engine's deadline figures are from receipt to reply, shadow runs are timed inside the engine: the two are not compared.",
           "Of every block of time (policy.blockMs) one observation is counted, so that bursts do not narrow the bounds. The " +
-            "bound on misses is for one look; requests that failed are in errorRatio.",
+            "bound on misses is for one look; a request that the engine failed on is a missed deadline, even if another engine answered it.",
           "Divergence figures cover the last five minutes, counts everything since the gateway started.",
         ];
   return [...common, ...own];
