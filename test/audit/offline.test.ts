@@ -276,6 +276,24 @@ describe("what is counted", () => {
     expect(seen("selfIdentity")).toEqual([64, "inputs", "selfChecks"]);
   });
 
+  it("says why decisions are undecided where they could not be read", async () => {
+    const detection = { scores: "nothing", boxes: "boxes" };
+    const scene = await scriptedScene(
+      { a: {}, b: {} },
+      { count: 5, settings: { task: "detection", detection } },
+    );
+    const report = await audited({ ...scene, model: "m", families: await scripted, runs: 5 });
+    expect(rule(report, "b", "flipRatio")).toMatchObject({
+      verdict: "inconclusive",
+      have: 0,
+      need: null,
+      reason: expect.stringMatching(/^none of 5 decisions could be read: .*"nothing"/),
+    });
+    expect(report.verdictReason).toContain("flipRatio");
+    expect(renderReport(report, "md")).toContain("**Decisions that could not be read**");
+    expect(report.ranking?.compilers[0]?.flipRatio).toBeNull();
+  });
+
   it("judges a single input", async () => {
     const scene = await scriptedScene({ a: {}, b: {} }, { count: 1 });
     const report = await audited({ ...scene, model: "m", families: await scripted, runs: 1 });

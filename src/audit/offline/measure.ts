@@ -1,6 +1,7 @@
 import type { Families } from "../../building/families.ts";
 import { type LotteryEngine, shuffle } from "../../building/lottery.ts";
 import { openEngine } from "../../building/open-engine.ts";
+import { decidedClass } from "../../compare/classification.ts";
 import { compareOutputs } from "../../compare/compare.ts";
 import type { Difference } from "../../compare/difference.ts";
 import type { CompareOptions } from "../../compare/options.ts";
@@ -15,7 +16,6 @@ import type { EngineRecord } from "./engine-record.ts";
 import type { AuditInput, AuditInputs } from "./inputs.ts";
 import { createPairFigures, type PairFigures } from "./pair-figures.ts";
 import { checkAgain, checkRows } from "./self-checks.ts";
-import { topClass } from "./top-class.ts";
 import { createWorstInputs, type WorstInputs } from "./worst-inputs.ts";
 
 export interface MeasureOptions {
@@ -156,7 +156,9 @@ async function runRounds(
     if (round < runs) noteTimes(records, results, order, round, options);
     else noteAnswers(records, results, round);
     if (round >= inputs.length) continue;
-    for (const [place, record] of records.entries()) remember(record, input, results[place], compare);
+    const decisive = first?.info.outputs[0]?.name;
+    for (const [place, record] of records.entries())
+      remember(record, input, results[place], compare.task === "classification" ? decisive : undefined);
     for (const { a, b, figures } of pairs) {
       const [ours, theirs] = [results[a], results[b]];
       if (ours === undefined || theirs === undefined) continue;
@@ -244,9 +246,10 @@ function remember(
   record: EngineRecord,
   { tensors }: AuditInput,
   result: EngineResult | undefined,
-  { task }: CompareOptions,
+  decisive: string | undefined,
 ): void {
-  record.classes.push(result === undefined || task !== "classification" ? null : topClass(result.outputs));
+  const scores = result?.outputs.find(({ name }) => name === decisive);
+  record.classes.push(scores === undefined ? null : decidedClass(scores));
   if (result === undefined || record.remembered.length >= mostRemembered) return;
   record.remembered.push({ tensors, outputs: result.outputs });
 }

@@ -5,7 +5,7 @@ import { buildShare } from "../../compare/statistics/build-share.ts";
 import { createRandom } from "../../compare/statistics/random.ts";
 import type { TensorSpec } from "../../core/tensor.ts";
 import type { ModelConfig } from "../../models/manifest.ts";
-import { concludeReport, toOfflineVerdict, worst } from "../report/conclude.ts";
+import { concludeReport, explainUndecided, toOfflineVerdict, worst } from "../report/conclude.ts";
 import { type EngineFacts, engineFacts } from "../report/engine-facts.ts";
 import { finite } from "../report/figures.ts";
 import { noTiming, seriesSha256, timingOfSeries } from "../report/latency.ts";
@@ -38,10 +38,10 @@ export async function offlineReport(options: OfflineReportOptions): Promise<Repo
   const { model, measurement, runs, seed, platform, crosscheckVersion, generatedAt } = options;
   const { records, notLoaded, inputs } = measurement;
   const reference = records[0] as EngineRecord;
-  const engines: ReportEngine[] = [];
-  for (const record of records) engines.push(await loadedEngine(record, reference, options));
-  for (const { engine, error } of notLoaded) engines.push(await missingEngine(engine, error, options));
   const pairs = measurement.pairs.map((pair) => pair.result());
+  const engines: ReportEngine[] = [];
+  for (const record of records) engines.push(await loadedEngine(record, reference, pairs, options));
+  for (const { engine, error } of notLoaded) engines.push(await missingEngine(engine, error, options));
   const builds = buildGroups(records, engines, pairs);
   const spec = ({ name, datatype, shape }: TensorSpec) => `${name} ${datatype} [${shape.join(", ")}]`;
   const body = {
@@ -89,12 +89,16 @@ export async function offlineReport(options: OfflineReportOptions): Promise<Repo
 async function loadedEngine(
   record: EngineRecord,
   reference: EngineRecord,
+  pairs: readonly ReportPair[],
   { model, judged, measurement, seed, replay }: OfflineReportOptions,
 ): Promise<ReportEngine> {
   const { engine, info, evidence, outcomes, failures, residentBytes, selfChecks, pool } = record;
   const isReference = record === reference;
   const { policy, deadlineMs } = model;
   const gaveUp = pool.failure ?? null;
+  const against = pairs.find(
+    (pair) => pair.reference === reference.engine.id && pair.candidate === engine.id,
+  );
   const verdicts: ReportVerdict[] = judge(evidence, {
     // The audit's requests are what a canary's live ones are: absolute claims from them, comparisons against the control.
     role: isReference ? "active" : "canary",
@@ -102,7 +106,7 @@ async function loadedEngine(
     hasDeadline: deadlineMs !== undefined,
     alpha: policy.alpha,
     rules: policy.rules,
-  }).map(toOfflineVerdict);
+  }).map((verdict) => explainUndecided(toOfflineVerdict(verdict), against));
   verdicts.push(selfIdentity(selfChecks));
   if (gaveUp !== null) verdicts.push(loads(gaveUp));
   const [own, base] = [answeredSeconds(record), answeredSeconds(reference)];

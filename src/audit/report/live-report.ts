@@ -203,6 +203,7 @@ function livePair(model: Model, base: Engine, engine: Engine, { auditor }: LiveR
     within: counts.within,
     diverged: counts.diverged,
     invalid: counts.invalid,
+    decided: counts.comparisons - counts.undecided,
     flips: counts.flips,
     flipUpperBoundRatio: null,
     maxAbs,
@@ -213,6 +214,7 @@ function livePair(model: Model, base: Engine, engine: Engine, { auditor }: LiveR
     detection: null,
     segmentation: null,
     reason: null,
+    undecidedReason: null,
   };
 }
 

@@ -242,6 +242,8 @@ const pairSchema = z.strictObject({
   within: count,
   diverged: count,
   invalid: count,
+  /** Of the samples, those whose decision could be read; flips are among them. */
+  decided: count,
   flips: count,
   /** Clopper-Pearson, one-sided, 95 %; null where the inputs are no independent sample, as live ones. */
   flipUpperBoundRatio: figure,
@@ -270,7 +272,10 @@ const pairSchema = z.strictObject({
   /** Of the task segmentation: pixels whose class changed, over all inputs and in the worst one. */
   segmentation: z.strictObject({ pixels: count, flips: count, worstInputFlipRatio: figure }).nullable(),
   /** Of the first input outside the tolerance. */
+  /** Of the first input outside the tolerance. */
   reason: z.string().nullable(),
+  /** Why the first decision that could not be read could not. */
+  undecidedReason: z.string().nullable(),
 });
 
 const buildsSchema = z.strictObject({
