@@ -17,6 +17,7 @@ import { judge } from "../verdict.ts";
 import { answeredSeconds, type EngineRecord } from "./engine-record.ts";
 import { accuracyOn, labelledFigures } from "./labelled.ts";
 import type { Measurement } from "./measure.ts";
+import { rebuilds } from "./rebuilds.ts";
 import { realTimeFigures } from "./real-time.ts";
 import { speedTest } from "./speed-test.ts";
 
@@ -30,12 +31,13 @@ export interface OfflineReportOptions {
   readonly platform: Platform;
   readonly crosscheckVersion: string;
   readonly generatedAt: Date;
+  readonly work: Report["model"]["work"];
   readonly replay: (engine: LotteryEngine) => ReportEngine["replay"];
 }
 
 /** What was measured as a report: the verdicts are those of the live audit, over the same kind of evidence. */
 export async function offlineReport(options: OfflineReportOptions): Promise<Report> {
-  const { model, measurement, runs, seed, platform, crosscheckVersion, generatedAt } = options;
+  const { model, measurement, runs, seed, platform, crosscheckVersion, generatedAt, work } = options;
   const { records, notLoaded, inputs } = measurement;
   const reference = records[0] as EngineRecord;
   const pairs = measurement.pairs.map((pair) => pair.result());
@@ -48,6 +50,10 @@ export async function offlineReport(options: OfflineReportOptions): Promise<Repo
     engines,
     pairs,
     builds,
+    rebuilds: rebuilds(
+      records.map(({ engine }) => engine),
+      pairs,
+    ),
     model: {
       name: model.name,
       task: model.task,
@@ -57,6 +63,7 @@ export async function offlineReport(options: OfflineReportOptions): Promise<Repo
       reference: reference.engine.id,
       active: model.active ?? null,
       deadlineSeconds: model.deadlineMs === undefined ? null : model.deadlineMs / 1000,
+      work,
     },
   };
   return {
@@ -132,6 +139,8 @@ async function loadedEngine(
     accuracy: { clean: accuracyOn(labelled, "clean"), corrupted: accuracyOn(labelled, "corrupted") },
     labelled,
     realTime: realTimeFigures(outcomes, deadlineSeconds),
+    cpu: cpuFigures(record, own),
+    streams: record.streams,
     selfChecks,
     replay: replay(engine),
   };
@@ -157,8 +166,23 @@ async function missingEngine(
     accuracy: { clean: null, corrupted: null },
     labelled: [],
     realTime: null,
+    cpu: null,
+    streams: null,
     selfChecks: [],
     replay: replay(engine),
+  };
+}
+
+/** Linux counts processor time in hundredths of a second: less says too little of one request. */
+const fewestCpuSeconds = 0.1;
+
+function cpuFigures({ cpuSeconds, outcomes }: EngineRecord, own: readonly number[]): ReportEngine["cpu"] {
+  if (cpuSeconds === null || cpuSeconds < fewestCpuSeconds) return null;
+  const engineSeconds = own.reduce((sum, seconds) => sum + seconds, 0);
+  return {
+    requests: outcomes.length,
+    secondsPerRequest: cpuSeconds / outcomes.length,
+    coresBusy: finite(cpuSeconds / engineSeconds),
   };
 }
 
