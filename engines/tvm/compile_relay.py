@@ -3,43 +3,13 @@
 import os
 import shutil
 
-# Before TVM is imported: no tuning packages from the network, schedules measured with the threads that serve later.
-os.environ["TOPHUB_LOCATION"] = "NONE"
-os.environ.setdefault("TVM_BIND_THREADS", "0")
+os.environ["TOPHUB_LOCATION"] = "NONE"  # before TVM is imported: no tuning packages from the network
 
-from crosscheck_compile import CompileError, run  # noqa: E402
-
-from interrupts import end_soon_after_interrupt, kill_workers  # noqa: E402
-from model_file import ModelFile  # noqa: E402
-from targets import cpu_name, default_target, missing_cpu_features  # noqa: E402
-
-LIBRARY = "model.so"
-LOG = "tuning.jsonl"
+from compile_job import LIBRARY, LOG, refuse_without_hits, run_compile  # noqa: E402
+from targets import cpu_name  # noqa: E402
 
 
-def compile_and_clean_up(job, progress):
-    try:
-        return compile(job, progress)
-    finally:
-        kill_workers()  # measuring workers that stayed would hold this program's output open
-
-
-def compile(job, progress):
-    os.environ["TVM_NUM_THREADS"] = str(job.threads)
-    # Measuring workers run elsewhere and import this folder's modules.
-    os.environ["PYTHONPATH"] = os.pathsep.join([os.path.dirname(os.path.abspath(__file__)), os.environ.get("PYTHONPATH", "")])
-    os.chdir(job.work_directory)  # TVM leaves files where it runs
-    end_soon_after_interrupt()
-    options = dict(job.options)
-    options["target"] = options["target"] or default_target()
-    lacking = missing_cpu_features(options["target"])
-    if lacking:
-        raise CompileError(
-            f'target "{options["target"]}" needs {", ".join(lacking)}, which this processor lacks', "give another with --option target=..."
-        )
-    model = ModelFile(str(job.model_file), options.pop("shape"))
-    progress("importing", message=f"{len(model.proto.graph.node)} nodes")
-
+def compile(job, options, model, progress):
     import tvm
 
     from relay_model import RelayModel, fingerprint
@@ -58,11 +28,8 @@ def compile(job, progress):
         used = compiler.context(compiler.read_log(str(log), relay_model.target))
         library = relay_model.build(used, compiler.SCHEDULER)
     hit, missed = compiler.hits_and_misses(used) if used else ([], [])
-    if compiler and not hit:
-        raise CompileError(
-            f"not one task of this model is in the tuning log, so this would not be an {job.compiler} build",
-            "give the log of this very model, shape and target, or tune without --replay",
-        )
+    if compiler:
+        refuse_without_hits(hit, f"an {job.compiler} build")
     relay_model.export(library, str(job.out_directory / LIBRARY))
     if log:
         shutil.copyfile(log, job.out_directory / LOG)
@@ -123,4 +90,4 @@ def device(target):
 
 
 if __name__ == "__main__":
-    run(compile_and_clean_up)
+    run_compile(compile)

@@ -3,48 +3,24 @@
 import os
 import time
 
-# Set before TVM's library is loaded: its runtime part alone (no LLVM in the host), no pinning to cores.
-os.environ["TVM_USE_RUNTIME_LIB"] = "1"
-os.environ["TVM_BIND_THREADS"] = "0"
-os.environ["TVM_NUM_THREADS"] = os.environ.get("CROSSCHECK_THREADS", "1")
+os.environ["TVM_USE_RUNTIME_LIB"] = "1"  # before TVM is imported: its runtime part alone, no LLVM in the host
 
-from crosscheck_host import Engine, LoadFailed, TensorSpec, serve  # noqa: E402
+from crosscheck_host import LoadFailed  # noqa: E402
 
-import trailer  # noqa: E402
-from targets import cpu_name, missing_cpu_features  # noqa: E402
+from library_host import LibraryEngine, serve_library  # noqa: E402
+from targets import cpu_name  # noqa: E402
 
 
-def load(job):
-    try:
-        description = trailer.read(job.artifact)
-    except (OSError, ValueError) as cause:
-        raise LoadFailed(f"the artifact cannot be loaded: {cause}", "compile the engine again") from cause
-    target = description["target"]
-    lacking = missing_cpu_features(target)
-    if lacking:
-        raise LoadFailed(f'the engine is for "{target}"; this processor lacks {", ".join(lacking)}', "compile it for this machine")
-    os.environ["TVM_NUM_THREADS"] = str(job.threads)
-    try:
-        import tvm
-    except (ImportError, OSError) as cause:
-        raise LoadFailed(f"TVM cannot be imported: {cause}", "run node engines/tvm/setup.mjs") from cause
-    try:
-        return (CudaEngine if target.startswith("cuda") else CpuEngine)(tvm, job.artifact, description)
-    except LoadFailed:
-        raise
-    except Exception as cause:
-        raise LoadFailed(f"TVM {tvm.__version__} cannot load the library: {cause}", "compile the engine with this TVM") from cause
+def load(tvm, artifact, description):
+    return (CudaEngine if description["target"].startswith("cuda") else CpuEngine)(tvm, artifact, description)
 
 
-class GraphEngine(Engine):
+class GraphEngine(LibraryEngine):
     """One graph executor and what both kinds of device do alike."""
 
     def __init__(self, tvm, artifact, description, device):
-        self.tvm = tvm
+        super().__init__(tvm, description, tvm.nd.from_dlpack)
         self.tvm_device = device
-        self.runtime = {"name": "tvm", "version": tvm.__version__}
-        self.inputs = [TensorSpec(t["name"], t["datatype"], t["shape"]) for t in description["inputs"]]
-        self.outputs = [TensorSpec(t["name"], t["datatype"], t["shape"]) for t in description["outputs"]]
         self.library = tvm.runtime.load_module(artifact, "so")
         self.open_graph()
         # The graph's parameters are inputs too, so a position in the model is looked up by name once.
@@ -77,15 +53,11 @@ class CpuEngine(GraphEngine):
             self.open_graph()
 
     def infer(self, call):
-        if call.bound is None:
-            call.bound = (
-                [self.tvm.nd.from_dlpack(tensor.array) for tensor in call.inputs],
-                {tensor.index: self.tvm.nd.from_dlpack(tensor.array) for tensor in call.outputs},
-            )
+        inputs, outputs = self.bound(call)
         if not self.zero_copy:
-            return self.infer_copying(*call.bound)
+            return self.infer_copying(inputs, outputs)
         if self.bound_call is not call:
-            self.bind(*call.bound)
+            self.bind(inputs, outputs)
             self.bound_call = call
         self.run_graph()
         return None
@@ -143,12 +115,7 @@ class CudaEngine(GraphEngine):
         self.results = [self.get_output(index) for index in range(len(self.outputs))]
 
     def infer(self, call):
-        if call.bound is None:
-            call.bound = (
-                [self.tvm.nd.from_dlpack(tensor.array) for tensor in call.inputs],
-                [(tensor.index, self.tvm.nd.from_dlpack(tensor.array)) for tensor in call.outputs],
-            )
-        inputs, outputs = call.bound
+        inputs, outputs = self.bound(call)
         begin = time.perf_counter_ns()
         for array, target in zip(inputs, self.on_device):
             array.copyto(target)
@@ -156,7 +123,7 @@ class CudaEngine(GraphEngine):
         self.run_graph()
         self.tvm_device.sync()
         ran = time.perf_counter_ns()
-        for index, array in outputs:
+        for index, array in outputs.items():
             self.results[index].copyto(array)
         return time.perf_counter_ns() - begin, ran - copied
 
@@ -168,4 +135,4 @@ def dtype_name(spec):
 
 
 if __name__ == "__main__":
-    serve(load)
+    serve_library(load, "tvm", setup="autotvm")

@@ -91,6 +91,8 @@ interface Counts {
   pairsWarmUp: number;
   candidateFirst: number;
   comparisons: number;
+  /** Comparisons whose decision could not be read. */
+  undecided: number;
   flips: number;
   bitEqual: number;
   within: number;
@@ -131,7 +133,7 @@ export function createEvidence(options: {
   const { key, deadlineSeconds = Infinity, snapshot } = options;
   const restarts = snapshot?.restarts ?? options.restarts ?? 0;
   const random = createRandom(snapshot?.random ?? options.seed);
-  const counts: Counts = { ...(snapshot?.counts ?? noCounts) };
+  const counts: Counts = { ...noCounts, ...snapshot?.counts };
   let device: DeviceHealth = snapshot?.device ?? { state: "unknown", throttledShare: 0, samples: 0 };
 
   const pairs = createPairEvidence({
@@ -213,6 +215,7 @@ export function createEvidence(options: {
     const { result, flip } = event.difference;
     counts.comparisons += 1;
     counts[result === "bit_equal" ? "bitEqual" : result] += 1;
+    if (flip === undefined) counts.undecided += 1;
     if (flip) counts.flips += 1;
     const outside = result === "diverged" || result === "invalid";
     // A decision that could not be read is neither a flip nor none.
@@ -313,6 +316,7 @@ const noCounts: Counts = {
   pairsWarmUp: 0,
   candidateFirst: 0,
   comparisons: 0,
+  undecided: 0,
   flips: 0,
   bitEqual: 0,
   within: 0,

@@ -1,11 +1,12 @@
 import { z } from "zod";
+import { decidedClass } from "../compare/classification.ts";
+import { isWhole } from "../compare/elements.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Store } from "../store/store.ts";
-import { topClass } from "./offline/top-class.ts";
 
 /** How often an engine was right, where clients told the truth later. */
 export interface LabelledAccuracy {
@@ -107,9 +108,8 @@ export function createFeedback(options: {
       const name = engine.info?.outputs[0]?.name;
       const scores = outputs.find((output) => output.name === name);
       // A label is one class, so a request of several rows cannot be labelled.
-      if (!scores || (scores.shape.length > 1 && scores.shape[0] !== 1)) return;
-      const predicted = topClass([scores]);
-      if (predicted === null) return;
+      const predicted = scores && decidedClass(scores);
+      if (predicted === undefined || predicted === null) return;
       recent.add(keyOf(model, id), engine, predicted);
     },
     label(model, id, label) {
@@ -147,12 +147,17 @@ export function createFeedback(options: {
   };
 }
 
-/** How many scores the model gives a row; as many as it has names for, where its shape does not say. */
+/** How many scores the model gives a row, two for a single one; as many as it has names for, where its output does not say. */
 function classesOf({ info, config: { labels } }: Model): number {
-  const shape = info?.outputs[0]?.shape ?? [];
+  const output = info?.outputs[0];
+  const shape = output?.shape ?? [];
   const scores = shape.length > 1 ? shape.slice(1) : shape;
-  if (scores.length > 0 && scores.every((size) => size > 0)) return scores.reduce((a, b) => a * b, 1);
-  return labels?.length ?? Infinity;
+  if (output === undefined || isWhole(output) || scores.length === 0 || scores.some((size) => size <= 0))
+    return labels?.length ?? Infinity;
+  return Math.max(
+    2,
+    scores.reduce((a, b) => a * b, 1),
+  );
 }
 
 interface Prediction {

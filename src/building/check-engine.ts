@@ -21,6 +21,9 @@ export interface EngineCheck {
   readonly diverged: number;
   readonly invalid: number;
   readonly flips: number;
+  /** Samples whose decision could not be read, and why the first could not. */
+  readonly undecided: number;
+  readonly undecidedReason: string;
   readonly maxAbs: number;
   /** The first reason of a diverged or invalid sample. */
   readonly reason: string;
@@ -107,6 +110,8 @@ function summarise(reference: string, inputs: InputKind, differences: readonly D
     diverged: count(({ result }) => result === "diverged"),
     invalid: count(({ result }) => result === "invalid"),
     flips: count(({ flip }) => flip === true),
+    undecided: count(({ flip }) => flip === undefined),
+    undecidedReason: differences.find(({ undecided }) => undecided !== undefined)?.undecided ?? "",
     maxAbs: Math.max(0, ...maxima),
     reason: differences.find(({ reason }) => reason !== "")?.reason ?? "",
   };

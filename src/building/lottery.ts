@@ -65,6 +65,8 @@ export interface BuildPair {
   /** Samples with every output bit-equal. */
   readonly bitEqual: number;
   readonly flips: number;
+  /** Samples whose decision could not be read. */
+  readonly undecided: number;
   readonly maxAbs: number;
 }
 
@@ -212,6 +214,7 @@ function comparePairs(
         samples: differences.length,
         bitEqual: differences.filter(({ result }) => result === "bit_equal").length,
         flips: differences.filter(({ flip }) => flip).length,
+        undecided: differences.filter(({ flip }) => flip === undefined).length,
         maxAbs: Math.max(
           0,
           ...differences.flatMap((difference) => difference.outputs.map(({ abs }) => abs.max)),

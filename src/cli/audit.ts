@@ -20,6 +20,7 @@ interface AuditFlags {
   readonly engines?: readonly string[];
   readonly inputs?: string;
   readonly runs: number;
+  readonly streams?: number;
   readonly seed?: number;
   readonly out: string;
 }
@@ -38,6 +39,11 @@ export function registerAudit(program: Command): void {
       ".npz (one array per input, first axis the sample), a folder of images, or a folder of .npz files; default the model's labelled samples",
     )
     .option("--runs <n>", "timed requests per engine", wholeNumber, 2000)
+    .option(
+      "--streams <seconds>",
+      "also find the most streams (a frame each deadline) that an engine holds; at most so long an engine",
+      wholeNumber,
+    )
     .option("--seed <n>", "of the random order; default by the clock", seed)
     .requiredOption("--out <folder>", "where report.html, report.md and report.json go")
     .addHelpText("after", "\nExit: 0 pass, 1 fail or failed, 2 usage, 3 inconclusive.")
@@ -90,6 +96,7 @@ async function run(name: string, flags: AuditFlags, signal: AbortSignal): Promis
       engines: flags.engines,
       inputs,
       runs,
+      streamsSeconds: flags.streams ?? 0,
       seed: flags.seed ?? systemClock.now().getTime() % 2 ** 32,
       families: await readFamilies({ root: packageRoot(), environment: process.env }),
       deviceState: (engine) => deviceState(devices, engine),

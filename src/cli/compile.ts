@@ -130,12 +130,14 @@ function show(event: BuildEvent, view: BuildProgress): void {
 /** `against onnxruntime-1 on 32 samples: 0 % bit-equal, largest difference 4.2e-6, no changed decision` */
 export function checkWords(check: EngineCheck): string {
   const { reference, samples, inputs, bitEqual, maxAbs, flips, diverged, invalid, reason } = check;
+  const { undecided, undecidedReason } = check;
   const what = { given: "given", samples: "of the model's own", generated: "generated" }[inputs];
   const parts = [
     `${share(bitEqual, samples)} bit-equal`,
     `largest difference ${maxAbs === 0 ? "0" : maxAbs.toExponential(1)}`,
-    flips === 0 ? "no changed decision" : `${flips} changed decisions`,
   ];
+  if (undecided < samples) parts.push(flips === 0 ? "no changed decision" : `${flips} changed decisions`);
+  if (undecided > 0) parts.push(`decisions not read on ${count(undecided, "input")} (${undecidedReason})`);
   if (diverged + invalid > 0) parts.push(`${diverged + invalid} outside the tolerance (${reason})`);
   return `against ${reference} on ${count(samples, "input")} (${what}): ${parts.join(", ")}`;
 }

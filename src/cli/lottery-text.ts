@@ -55,10 +55,10 @@ function matrix(builds: readonly BuildRow[], pairs: readonly BuildPair[]): strin
     if (a === b) return "=";
     const pair = pairs.find((one) => (one.a === a && one.b === b) || (one.a === b && one.b === a));
     if (pair === undefined) return "";
-    const { bitEqual, samples, maxAbs, flips } = pair;
+    const { bitEqual, samples, maxAbs, flips, undecided } = pair;
     return bitEqual === samples
       ? "100 %"
-      : `${share(bitEqual, samples)}, ${maxAbs.toExponential(1)}, ${flips} f`;
+      : `${share(bitEqual, samples)}, ${maxAbs.toExponential(1)}, ${undecided === samples ? "-" : flips} f`;
   };
   const ids = builds.map((build) => build.id);
   return table([["", ...ids], ...ids.map((a) => [a, ...ids.map((b) => cell(a, b))])]);

@@ -16,7 +16,7 @@ export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): 
   }
   const a = numbers(reference, 0);
   const b = numbers(candidate, 1);
-  const batch = reference.shape.length > 1 ? (reference.shape[0] as number) : 1;
+  const batch = rowsOf(reference);
   const rows = a.length === 0 ? 0 : batch;
   const classes = a.length / batch;
   if (classes === 1) return compareSingleClass(a, b);
@@ -42,6 +42,23 @@ export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): 
     js = larger(js, divergence.js);
   }
   return { rows, top1Flips, topKFlips, margin, exposed, kl, js };
+}
+
+/**
+ * The class that an output of one row decides for, read as `compareClasses` reads it; a single class counts as 1 above
+ * its cut, else as 0. Null for several rows, and where nothing but NaN leaves no class.
+ */
+export function decidedClass(scores: Tensor): number | null {
+  const values = numbers(scores);
+  if (isWhole(scores)) return values.length === 1 ? (values[0] as number) : null;
+  if (rowsOf(scores) !== 1) return null;
+  const best = argmax(values, 0, values.length);
+  if (best === -1) return null;
+  return values.length === 1 ? Number((values[0] as number) > cutOf(values, values)) : best;
+}
+
+function rowsOf({ shape }: Tensor): number {
+  return shape.length > 1 ? (shape[0] as number) : 1;
 }
 
 const withoutScores = {

@@ -22,7 +22,7 @@ export const chunk: Chunk = {
 };
 
 /** Whole numbers and BOOL: classes, indices, masks. */
-export function isWhole({ datatype }: Tensor): boolean {
+export function isWhole({ datatype }: Pick<Tensor, "datatype">): boolean {
   return datatype === "BOOL" || datatype.startsWith("INT") || datatype.startsWith("UINT");
 }
 

@@ -1,5 +1,5 @@
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { asModel, fields, readOnnx } from "./onnx.ts";
+import { asModel, elementTypes, fields, type OnnxValue, readOnnx } from "./onnx.ts";
 
 /** From this version on an initializer need not be listed as an input (onnx, IR.md, version history). */
 const firstConstantIr = 4;
@@ -15,6 +15,57 @@ export function withConstantInitializers(bytes: Uint8Array, name: string): Uint8
   const { irVersion, replaceable } = readOnnx(bytes, name);
   if (replaceable.length === 0) return bytes;
   return asModel(name, () => constantGraph(bytes, irVersion, new Set(replaceable)));
+}
+
+/**
+ * The same model with true constants, inputs of exactly these shapes, and further tensors as outputs, whose types are left
+ * for the runtime to infer.
+ *
+ * @throws GatewayError `invalid` when it is no ONNX model.
+ */
+export function withShownTensors(
+  bytes: Uint8Array,
+  name: string,
+  { inputs, tensors }: { inputs: ReadonlyMap<string, readonly number[]>; tensors: Iterable<string> },
+): Uint8Array {
+  const constant = withConstantInitializers(bytes, name);
+  const facts = readOnnx(constant, name);
+  const known = new Map(facts.inputs.map((value) => [value.name, value]));
+  return asModel(name, () =>
+    rewrite(constant, (field, raw, writer) => {
+      if (field !== fields.model.graph) return false;
+      const graph = rewrite(new BinaryReader(raw).bytes(), (inner, value, graphWriter) => {
+        if (inner !== fields.graph.input) return false;
+        const input = known.get(nameOf(new BinaryReader(value).bytes()));
+        const shape = input && inputs.get(input.name);
+        if (input?.datatype === undefined || shape === undefined) return false;
+        graphWriter.tag(inner, WireType.LengthDelimited).bytes(valueInfo(input.name, input.datatype, shape));
+        return true;
+      });
+      // What follows in a message adds to its lists.
+      const outputs = new BinaryWriter();
+      for (const tensor of tensors)
+        outputs.tag(fields.graph.output, WireType.LengthDelimited).bytes(valueInfo(tensor));
+      writer.tag(field, WireType.LengthDelimited).bytes(Buffer.concat([graph, outputs.finish()]));
+      return true;
+    }),
+  );
+}
+
+/** ValueInfoProto. */
+function valueInfo(
+  name: string,
+  datatype?: OnnxValue["datatype"],
+  shape: readonly number[] = [],
+): Uint8Array {
+  const writer = new BinaryWriter().tag(1, WireType.LengthDelimited).string(name);
+  if (datatype === undefined) return writer.finish();
+  const [code = 0] = [...elementTypes].find(([, type]) => type === datatype) ?? [];
+  writer.tag(2, WireType.LengthDelimited).fork().tag(1, WireType.LengthDelimited).fork();
+  writer.tag(1, WireType.Varint).int32(code).tag(2, WireType.LengthDelimited).fork();
+  for (const size of shape)
+    writer.tag(1, WireType.LengthDelimited).fork().tag(1, WireType.Varint).int64(size).join();
+  return writer.join().join().join().finish();
 }
 
 function constantGraph(bytes: Uint8Array, irVersion: number, dropped: ReadonlySet<string>): Uint8Array {

@@ -11,6 +11,8 @@ export interface OnnxFacts {
   readonly inputs: readonly OnnxValue[];
   readonly outputs: readonly OnnxValue[];
   readonly initializers: readonly string[];
+  /** Of the dense ones. */
+  readonly initializerShapes: ReadonlyMap<string, readonly number[]>;
   /** Initializers that are listed as inputs, so that a caller could replace them. */
   readonly replaceable: readonly string[];
   /** Files beside the model that hold weights. */
@@ -29,6 +31,9 @@ export interface OnnxValue {
 export interface OnnxNode {
   readonly opType: string;
   readonly domain: string;
+  /** Names of tensors; an optional one that is left out is "". */
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
   /** The node as it lies in the file. */
   readonly raw: Uint8Array;
 }
@@ -38,7 +43,7 @@ export const fields = {
   model: { irVersion: 1, graph: 7, opset: 8 },
   graph: { node: 1, initializer: 5, input: 11, output: 12, sparseInitializer: 15 },
   node: { input: 1, output: 2, opType: 4, attribute: 5, domain: 7 },
-  tensor: { name: 8, externalData: 13 },
+  tensor: { dims: 1, name: 8, externalData: 13 },
 } as const;
 
 /**
@@ -109,6 +114,7 @@ function readGraph(bytes: Uint8Array): Omit<OnnxFacts, "irVersion" | "opset"> {
   const listed: OnnxValue[] = [];
   const outputs: OnnxValue[] = [];
   const initializers = new Set<string>();
+  const initializerShapes = new Map<string, readonly number[]>();
   const externalFiles = new Set<string>();
   const nodes: OnnxNode[] = [];
   eachField(bytes, (field, reader) => {
@@ -117,8 +123,9 @@ function readGraph(bytes: Uint8Array): Omit<OnnxFacts, "irVersion" | "opset"> {
         nodes.push(readNode(reader.bytes()));
         return true;
       case fields.graph.initializer: {
-        const { name, location } = readTensorHead(reader.bytes());
+        const { name, shape, location } = readTensorHead(reader.bytes());
         initializers.add(name);
+        initializerShapes.set(name, shape);
         if (location !== undefined) externalFiles.add(location);
         return true;
       }
@@ -144,6 +151,7 @@ function readGraph(bytes: Uint8Array): Omit<OnnxFacts, "irVersion" | "opset"> {
     inputs: listed.filter((value) => !initializers.has(value.name)),
     outputs,
     initializers: [...initializers],
+    initializerShapes,
     replaceable: listed.filter((value) => initializers.has(value.name)).map((value) => value.name),
     externalFiles: [...externalFiles],
     nodes,
@@ -153,27 +161,36 @@ function readGraph(bytes: Uint8Array): Omit<OnnxFacts, "irVersion" | "opset"> {
 function readNode(raw: Uint8Array): OnnxNode {
   let opType = "";
   let domain = "";
+  const inputs: string[] = [];
+  const outputs: string[] = [];
   eachField(raw, (field, reader) => {
-    if (field === fields.node.opType) opType = reader.string();
+    if (field === fields.node.input) inputs.push(reader.string());
+    else if (field === fields.node.output) outputs.push(reader.string());
+    else if (field === fields.node.opType) opType = reader.string();
     else if (field === fields.node.domain) domain = reader.string();
     else return false;
     return true;
   });
-  return { opType, domain, raw };
+  return { opType, domain, inputs, outputs, raw };
 }
 
-function readTensorHead(bytes: Uint8Array): { name: string; location: string | undefined } {
+function readTensorHead(bytes: Uint8Array): { name: string; shape: number[]; location: string | undefined } {
   let name = "";
+  const shape: number[] = [];
   let location: string | undefined;
-  eachField(bytes, (field, reader) => {
-    if (field === fields.tensor.name) name = reader.string();
+  eachField(bytes, (field, reader, type) => {
+    if (field === fields.tensor.dims) {
+      // One by one or packed, as the writer liked.
+      const end = type === WireType.LengthDelimited ? reader.uint32() + reader.pos : reader.pos + 1;
+      while (reader.pos < end) shape.push(Number(reader.int64()));
+    } else if (field === fields.tensor.name) name = reader.string();
     else if (field === fields.tensor.externalData) {
       const [key, value] = readPair(reader.bytes());
       if (key === "location") location = value;
     } else return false;
     return true;
   });
-  return { name, location };
+  return { name, shape, location };
 }
 
 function readPair(bytes: Uint8Array): [key: string, value: string] {
@@ -227,7 +244,7 @@ function readShape(bytes: Uint8Array): number[] {
 }
 
 /** TensorProto.DataType. */
-const elementTypes: ReadonlyMap<number, Datatype> = new Map([
+export const elementTypes: ReadonlyMap<number, Datatype> = new Map([
   [1, "FP32"],
   [2, "UINT8"],
   [3, "INT8"],

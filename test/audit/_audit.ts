@@ -53,6 +53,7 @@ export async function audited(
   const report = await auditModel({
     engines: undefined,
     inputs: undefined,
+    streamsSeconds: 0,
     seed: 1,
     readings: () => [],
     deviceState: () => "ok",

@@ -200,7 +200,7 @@ describe("evidence", () => {
     for (let block = 0; block < 20_000; block += 1)
       evidence.add({ type: "comparison", blockId: block, difference: { result: "within", flip: undefined } });
     expect(evidence.rates.flip.whole.n).toBe(0);
-    expect(evidence.counts).toMatchObject({ comparisons: 20_000, flips: 0 });
+    expect(evidence.counts).toMatchObject({ comparisons: 20_000, undecided: 20_000, flips: 0 });
     const verdicts = new Map(judge(evidence, candidate).map(({ rule, verdict }) => [rule, verdict]));
     expect(verdicts.get("flipRatio")).toBe("inconclusive");
     expect(verdicts.get("divergence")).toBe("pass");

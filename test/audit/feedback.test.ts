@@ -15,7 +15,7 @@ function engine(id: string): Engine {
 const [a, b] = [engine("a"), engine("b")];
 const fields = {
   name: "m",
-  info: { outputs: [{ name: "scores", shape: [1, 3] }] },
+  info: { outputs: [{ name: "scores", datatype: "FP32", shape: [1, 3] }] },
   config: { task: "classification", labels: ["stop", "yield", "ahead"] },
   engines: new Map([
     ["a", a],
@@ -92,11 +92,43 @@ test.each([3, 1e9, -1, 0.5, "left"])("a label that no class has is refused with 
 });
 
 test("where the shape does not say how many classes there are, the labels do", () => {
-  const open = { ...fields, info: { outputs: [{ name: "scores", shape: [-1, -1] }] } } as unknown as Model;
+  const open = {
+    ...fields,
+    info: { outputs: [{ name: "scores", datatype: "FP32", shape: [-1, -1] }] },
+  } as unknown as Model;
   const feedback = createFeedback();
   expect(() => feedback.label(open, "r1", 3)).toThrow(/from 0 to 2/);
   const nameless = { ...fields, info: open.info, config: { task: "classification" } } as unknown as Model;
   expect(() => feedback.label(nameless, "r1", 3)).toThrow(/not remembered/);
+});
+
+test("labels and single scores are classes too", () => {
+  const output = (datatype: "INT32" | "FP32", shape: number[]) =>
+    ({
+      ...fields,
+      config: { task: "classification" },
+      info: { outputs: [{ name: "scores", datatype, shape }] },
+    }) as unknown as Model;
+  const said = (datatype: "INT32" | "FP32", shape: number[], values: Int32Array | Float32Array) => [
+    { name: "scores", datatype, shape, data: new Uint8Array(values.buffer) },
+  ];
+  const labels = output("INT32", [1]);
+  const ofLabels = createFeedback();
+  ofLabels.predicted(labels, "r1", a, said("INT32", [1], Int32Array.of(7)));
+  ofLabels.label(labels, "r1", 7);
+  expect(ofLabels.accuracy(labels)).toEqual([{ engine: "a", labelled: 1, correct: 1 }]);
+
+  const single = output("FP32", [1, 1]);
+  const ofScores = createFeedback();
+  for (const [id, score] of [
+    ["r1", 0.9],
+    ["r2", 0.1],
+  ] as const) {
+    ofScores.predicted(single, id, a, said("FP32", [1, 1], Float32Array.of(score)));
+    ofScores.label(single, id, 1);
+  }
+  expect(ofScores.accuracy(single)).toEqual([{ engine: "a", labelled: 2, correct: 1 }]);
+  expect(() => ofScores.label(single, "r1", 2)).toThrow(/from 0 to 1/);
 });
 
 test("a model that does not classify says so", () => {

@@ -38,6 +38,28 @@ describe("figures of a pair", () => {
     expect(segmentation).toBeNull();
   });
 
+  it("count flips of the decisions that could be read, and tell why others could not", () => {
+    const figures = createPairFigures("a", "b");
+    const outputs = (name: string) => [tensor(name, [1, 2], [0, 1])];
+    const detection = {
+      scores: "s",
+      boxes: "b",
+      format: "corners",
+      scoreThreshold: 0.5,
+      nmsIou: 0.5,
+      matchIou: 0.5,
+    } as const;
+    for (let i = 0; i < 3; i += 1)
+      figures.add(compareOutputs(outputs("logits"), outputs("logits"), { task: "detection", detection }));
+    expect(figures.result()).toMatchObject({ samples: 3, bitEqual: 3, decided: 0, flips: 0, reason: null });
+    expect(figures.result()).toMatchObject({
+      flipUpperBoundRatio: null,
+      undecidedReason: expect.stringContaining('"s"'),
+    });
+    figures.add(compareOutputs(outputs("c"), outputs("c"), { task: "classification" }));
+    expect(figures.result()).toMatchObject({ samples: 4, decided: 1 });
+  });
+
   it("adds up pixels, and tells the worst input", () => {
     const figures = createPairFigures("a", "b");
     const add = (ours: readonly number[], theirs: readonly number[]) =>

@@ -124,8 +124,30 @@ describe("an audit of real engines", () => {
     });
     expect(renderReport(report, "md")).toContain("graphOptimizationLevel=disabled");
     const absent = report.notApplicable.map(({ table }) => table);
-    expect(absent).toEqual(expect.arrayContaining(["Parameters, GFLOP, memory bandwidth", "Rebuild check"]));
+    expect(absent).toEqual(
+      expect.arrayContaining(["Parameters, memory bandwidth", "Most streams within the deadline"]),
+    );
     expect(absent).not.toContain("Real time");
+    expect(absent).not.toContain("Rebuild check");
+    expect(report.model.work).toEqual({
+      floatingPointOperations: 30_668_544,
+      countedNodes: { Conv: 4, Gemm: 1 },
+      unknownReason: null,
+    });
+    expect(renderReport(report, "md")).toContain("0.0307 GFLOP");
+    expect(report.rebuilds).toEqual([
+      {
+        how: "sameSettings",
+        engine: "onnxruntime-1",
+        again: "onnxruntime-2",
+        fingerprintEqual: true,
+        artifactEqual: true,
+        logEqual: null,
+        samples: 65,
+        bitEqual: 65,
+      },
+    ]);
+    expect(renderReport(report, "md")).toContain("**Built again**");
     const [same, other] = report.pairs;
     expect(report.pairs).toHaveLength(3);
     expect(same).toMatchObject({
@@ -274,6 +296,57 @@ describe("what is counted", () => {
     // Inputs that are compared and not timed could fail too, the reference's as well.
     expect([seen("errorRatio")[0], rule(report, "a", "errorRatio")?.have]).toEqual([40, 40]);
     expect(seen("selfIdentity")).toEqual([64, "inputs", "selfChecks"]);
+  });
+
+  it("takes the processor time of the timed requests, and streams sent by the clock", async () => {
+    const settings = {
+      deadlineMs: 5,
+      policy: { rules: [{ rule: "deadlineMissRatio", threshold: 0.5 }] },
+    };
+    const scene = await scriptedScene({ a: { sleepMicroseconds: 1000 } }, { count: 5, settings });
+    const options = { ...scene, model: "m", families: await scripted, runs: 300 };
+    const report = await audited({ ...options, streamsSeconds: 3 });
+    const [a] = report.engines;
+    expect(a?.cpu?.requests).toBe(300);
+    // It spins for a millisecond.
+    expect(a?.cpu?.secondsPerRequest).toBeGreaterThan(0.0008);
+    expect(a?.cpu?.secondsPerRequest).toBeLessThan(0.004);
+    expect(a?.cpu?.coresBusy).toBeLessThan(2);
+    expect(a?.streams).toMatchObject({ periodSeconds: 0.005, targetMissRatio: 0.5 });
+    expect(a?.streams?.held?.streams).toBeGreaterThanOrEqual(1);
+    const md = renderReport(report, "md");
+    for (const caption of ["Processor time of each engine's host", "Most streams, one frame a period each"])
+      expect(md).toContain(caption);
+    const few = await audited({ ...options, runs: 5 });
+    const { deadlineMs: _, ...timeless } = settings;
+    const other = await scriptedScene({ a: {} }, { count: 5, settings: timeless });
+    await expect(audited({ ...options, ...other, streamsSeconds: 3 })).rejects.toThrow(/add deadlineMs/);
+    expect(few.engines[0]).toMatchObject({ cpu: null, streams: null });
+    expect(few.notApplicable.map(({ table }) => table)).toEqual(
+      expect.arrayContaining(["Processor time", "Most streams within the deadline", "Rebuild check"]),
+    );
+    expect(few.model.work).toMatchObject({
+      floatingPointOperations: null,
+      unknownReason: expect.stringContaining("is not an ONNX model"),
+    });
+  });
+
+  it("says why decisions are undecided where they could not be read", async () => {
+    const detection = { scores: "nothing", boxes: "boxes" };
+    const scene = await scriptedScene(
+      { a: {}, b: {} },
+      { count: 5, settings: { task: "detection", detection } },
+    );
+    const report = await audited({ ...scene, model: "m", families: await scripted, runs: 5 });
+    expect(rule(report, "b", "flipRatio")).toMatchObject({
+      verdict: "inconclusive",
+      have: 0,
+      need: null,
+      reason: expect.stringMatching(/^none of 5 decisions could be read: .*"nothing"/),
+    });
+    expect(report.verdictReason).toContain("flipRatio");
+    expect(renderReport(report, "md")).toContain("**Decisions that could not be read**");
+    expect(report.ranking?.compilers[0]?.flipRatio).toBeNull();
   });
 
   it("judges a single input", async () => {

@@ -81,6 +81,7 @@ describe("runLottery", () => {
       samples: 20,
       bitEqual: 20,
       flips: 0,
+      undecided: 0,
       maxAbs: 0,
     });
     expect(other).toMatchObject({ a: "onnxruntime-1", b: "onnxruntime-3", flips: 0 });

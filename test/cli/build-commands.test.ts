@@ -159,14 +159,22 @@ describe("what is shown", () => {
       diverged: 0,
       invalid: 0,
       flips: 0,
+      undecided: 0,
       maxAbs: 4.2e-6,
       reason: "",
+      undecidedReason: "",
     };
     expect(checkWords(check)).toBe(
       "against onnxruntime-1 on 32 inputs (of the model's own): 3.1 % bit-equal, largest difference 4.2e-6, no changed decision",
     );
     expect(checkWords({ ...check, flips: 2, diverged: 3, reason: "scores" })).toContain(
       "2 changed decisions, 3 outside the tolerance (scores)",
+    );
+    expect(checkWords({ ...check, undecided: 32, undecidedReason: "no scores" })).toMatch(
+      /4\.2e-6, decisions not read on 32 inputs \(no scores\)$/,
+    );
+    expect(checkWords({ ...check, undecided: 2, undecidedReason: "no scores" })).toMatch(
+      /no changed decision, decisions not read on 2 inputs \(no scores\)$/,
     );
     expect([share(0, 3), share(3, 3), share(9999, 10000), share(1, 100000)]).toEqual([
       "0 %",

@@ -1,6 +1,7 @@
 import { array, assert, integer, property } from "fast-check";
 import { describe, expect, test } from "vitest";
 import { BestScores } from "../../src/compare/best-scores.ts";
+import { decidedClass } from "../../src/compare/classification.ts";
 import { compareOutputs } from "../../src/compare/compare.ts";
 import { createNoiseFloor } from "../../src/compare/noise-floor.ts";
 import type { CompareOptions, DetectionOptions } from "../../src/compare/options.ts";
@@ -16,6 +17,35 @@ describe("classification", () => {
       task: "classification",
       topK: 2,
     });
+
+  test("the class that is decided for differs exactly where there is a flip", () => {
+    const decided = (values: number[], shape: number[]) => decidedClass(f32("scores", shape, values));
+    expect(decided([1, 3, 2], [1, 3])).toBe(1);
+    expect(decided([3, 3, Number.NaN], [3])).toBe(0);
+    expect(decided([Number.NaN, Number.NaN], [1, 2])).toBeNull();
+    // One class: 0.5 for what may be a probability, else 0.
+    expect([0.4, 0.6, -1, 3].map((value) => decided([value], [1, 1]))).toEqual([0, 1, 0, 1]);
+    expect(decided([Number.NaN], [1, 1])).toBeNull();
+    const label = (...values: number[]) => ({
+      name: "label",
+      datatype: "INT64" as const,
+      shape: [values.length],
+      data: new Uint8Array(BigInt64Array.from(values, BigInt).buffer),
+    });
+    expect(decidedClass(label(7))).toBe(7);
+    // Several rows are several decisions.
+    expect(decidedClass(label(7, 1))).toBeNull();
+    expect(decided([1, 3, 2, 0], [2, 2])).toBeNull();
+    assert(
+      property(array(integer({ min: 0, max: 3 }), { minLength: 8, maxLength: 8 }), (all) => {
+        const [a, b] = [all.slice(0, 4), all.slice(4)];
+        expect(decided(a, [1, 4]) !== decided(b, [1, 4])).toBe(compare(a, b).flip);
+        expect(decidedClass(label(a[0] as number)) !== decidedClass(label(b[0] as number))).toBe(
+          compareOutputs([label(a[0] as number)], [label(b[0] as number)], { task: "classification" }).flip,
+        );
+      }),
+    );
+  });
 
   test("another best class is a flip, in any row of the batch", () => {
     expect(compare([1, 3, 2], [1, 2, 3])).toMatchObject({ flip: true, classification: { top1Flips: 1 } });

@@ -7,15 +7,17 @@ import { createRandom } from "../../compare/statistics/random.ts";
 import { GatewayError } from "../../core/errors.ts";
 import { nearestHint } from "../../core/yaml-file.ts";
 import type { TimedReading } from "../../devices/reading.ts";
+import { deadlineMissRatio } from "../rules/deadline-miss-ratio.ts";
 import { createGpuTally, describePlatform } from "../report/platform.ts";
 import type { Report, ReportEngine } from "../report/schema.ts";
 import { checkInputs, openInputs } from "./inputs.ts";
+import { modelWork } from "./model-work.ts";
 import { measure, type MeasureOptions } from "./measure.ts";
 import { offlineReport } from "./offline-report.ts";
 
 export interface AuditOptions extends Pick<
   MeasureOptions,
-  "runs" | "deviceState" | "clock" | "log" | "onProgress" | "signal"
+  "runs" | "streamsSeconds" | "deviceState" | "clock" | "log" | "onProgress" | "signal"
 > {
   readonly repository: string;
   readonly model: string;
@@ -42,6 +44,11 @@ const readingMs = 1000;
 export async function auditModel(options: AuditOptions): Promise<Report> {
   const { runs, families, seed, clock, crosscheckVersion, readings } = options;
   const { model, directory, engines, reference } = await readModel(options.repository, options.model);
+  if (options.streamsSeconds > 0 && model.deadlineMs === undefined)
+    throw new GatewayError(
+      "invalid",
+      `--streams needs a deadline: add deadlineMs to model.yaml of "${model.name}"`,
+    );
   const chosen = chooseEngines(engines, options.engines, model.name);
   if (options.inputs !== undefined) await checkInputs(options.inputs);
   const gpus = createGpuTally();
@@ -54,6 +61,9 @@ export async function auditModel(options: AuditOptions): Promise<Report> {
         ...options,
         model: model.name,
         compare: { task: model.task, tolerance: model.tolerance, detection: model.detection },
+        targetMissRatio:
+          model.policy.rules?.find(({ rule }) => rule === deadlineMissRatio.name)?.threshold ??
+          deadlineMissRatio.threshold,
         deadlineSeconds: model.deadlineMs === undefined ? undefined : model.deadlineMs / 1000,
         openInputs: (info) => openInputs({ directory, config: model }, info.inputs, options.inputs),
         random: createRandom(seed),
@@ -63,6 +73,11 @@ export async function auditModel(options: AuditOptions): Promise<Report> {
     return await offlineReport({
       model,
       measurement,
+      work: await modelWork(
+        directory,
+        reference.manifest.source,
+        measurement.inputs.inputs[0]?.tensors ?? [],
+      ),
       judged: new Set(chosen.map(({ id }) => id)),
       runs,
       seed,

@@ -20,6 +20,9 @@ export interface EngineRecord {
   selfChecks: ReportEngine["selfChecks"];
   failures: number;
   residentBytes: number;
+  /** Of its host, over the timed requests. */
+  cpuSeconds: number | null;
+  streams: ReportEngine["streams"];
 }
 
 /** Times of the timed requests that were answered, in order. */

@@ -1,6 +1,7 @@
 import type { Families } from "../../building/families.ts";
 import { type LotteryEngine, shuffle } from "../../building/lottery.ts";
 import { openEngine } from "../../building/open-engine.ts";
+import { decidedClass } from "../../compare/classification.ts";
 import { compareOutputs } from "../../compare/compare.ts";
 import type { Difference } from "../../compare/difference.ts";
 import type { CompareOptions } from "../../compare/options.ts";
@@ -12,10 +13,11 @@ import type { Log } from "../../core/log.ts";
 import { warmUp } from "../../models/warm-up.ts";
 import { createEvidence, type DeviceState } from "../evidence.ts";
 import type { EngineRecord } from "./engine-record.ts";
+import { type HostCpu, watchHostCpu } from "./host-cpu.ts";
 import type { AuditInput, AuditInputs } from "./inputs.ts";
 import { createPairFigures, type PairFigures } from "./pair-figures.ts";
 import { checkAgain, checkRows } from "./self-checks.ts";
-import { topClass } from "./top-class.ts";
+import { mostStreams } from "./streams.ts";
 import { createWorstInputs, type WorstInputs } from "./worst-inputs.ts";
 
 export interface MeasureOptions {
@@ -25,6 +27,10 @@ export interface MeasureOptions {
   /** Timed requests per engine. */
   readonly runs: number;
   readonly deadlineSeconds: number | undefined;
+  /** How long to look for the most streams that an engine holds; 0: not at all. */
+  readonly streamsSeconds: number;
+  /** Largest share of late answers there. */
+  readonly targetMissRatio: number;
   readonly openInputs: (info: EngineInfo) => Promise<AuditInputs>;
   /** Whether times on this engine's device can be judged now. */
   readonly deviceState: (engine: LotteryEngine) => DeviceState;
@@ -85,6 +91,7 @@ export async function measure(
     const worst = createWorstInputs();
     const pairs = await runRounds(records, inputs, worst, options);
     await runSelfChecks(records, options);
+    await runStreams(records, inputs, options);
     return { records, notLoaded, inputs, pairs, worst, seconds: clock.seconds() - started };
   } finally {
     await Promise.all(records.map(({ pool }) => pool.close()));
@@ -118,6 +125,8 @@ async function load(
       selfChecks: [],
       failures: 0,
       residentBytes: 0,
+      cpuSeconds: null,
+      streams: null,
     };
   } catch (error) {
     await pool.close();
@@ -142,6 +151,7 @@ async function runRounds(
   }));
   const order = records.map((_, i) => i);
   const rounds = Math.max(runs, inputs.length);
+  const cpu = records.map(({ pool }) => watchHostCpu(pool));
   for (let round = 0; round < rounds; round += 1) {
     signal?.throwIfAborted();
     if (round % 20 === 0) onProgress({ phase: "measuring", trial: round, trials: rounds });
@@ -155,8 +165,13 @@ async function runRounds(
     noteFailures(records, results, round, options);
     if (round < runs) noteTimes(records, results, order, round, options);
     else noteAnswers(records, results, round);
+    if (round === runs - 1)
+      for (const [place, record] of records.entries())
+        record.cpuSeconds = (cpu[place] as HostCpu).usedSeconds();
     if (round >= inputs.length) continue;
-    for (const [place, record] of records.entries()) remember(record, input, results[place], compare);
+    const decisive = first?.info.outputs[0]?.name;
+    for (const [place, record] of records.entries())
+      remember(record, input, results[place], compare.task === "classification" ? decisive : undefined);
     for (const { a, b, figures } of pairs) {
       const [ours, theirs] = [results[a], results[b]];
       if (ours === undefined || theirs === undefined) continue;
@@ -244,9 +259,10 @@ function remember(
   record: EngineRecord,
   { tensors }: AuditInput,
   result: EngineResult | undefined,
-  { task }: CompareOptions,
+  decisive: string | undefined,
 ): void {
-  record.classes.push(result === undefined || task !== "classification" ? null : topClass(result.outputs));
+  const scores = result?.outputs.find(({ name }) => name === decisive);
+  record.classes.push(scores === undefined ? null : decidedClass(scores));
   if (result === undefined || record.remembered.length >= mostRemembered) return;
   record.remembered.push({ tensors, outputs: result.outputs });
 }
@@ -282,6 +298,24 @@ async function runSelfChecks(records: readonly EngineRecord[], options: MeasureO
     } finally {
       await other.close();
     }
+  }
+}
+
+async function runStreams(
+  records: readonly EngineRecord[],
+  { inputs }: AuditInputs,
+  options: MeasureOptions,
+): Promise<void> {
+  const { deadlineSeconds, streamsSeconds, onProgress } = options;
+  if (deadlineSeconds === undefined || streamsSeconds === 0) return;
+  for (const record of records) {
+    onProgress({ phase: `sending streams to ${record.engine.id}` });
+    record.streams = await mostStreams(record.pool, {
+      ...options,
+      periodSeconds: deadlineSeconds,
+      limitSeconds: streamsSeconds,
+      inputs,
+    });
   }
 }
 

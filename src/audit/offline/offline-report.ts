@@ -5,7 +5,7 @@ import { buildShare } from "../../compare/statistics/build-share.ts";
 import { createRandom } from "../../compare/statistics/random.ts";
 import type { TensorSpec } from "../../core/tensor.ts";
 import type { ModelConfig } from "../../models/manifest.ts";
-import { concludeReport, toOfflineVerdict, worst } from "../report/conclude.ts";
+import { concludeReport, explainUndecided, toOfflineVerdict, worst } from "../report/conclude.ts";
 import { type EngineFacts, engineFacts } from "../report/engine-facts.ts";
 import { finite } from "../report/figures.ts";
 import { noTiming, seriesSha256, timingOfSeries } from "../report/latency.ts";
@@ -17,6 +17,7 @@ import { judge } from "../verdict.ts";
 import { answeredSeconds, type EngineRecord } from "./engine-record.ts";
 import { accuracyOn, labelledFigures } from "./labelled.ts";
 import type { Measurement } from "./measure.ts";
+import { rebuilds } from "./rebuilds.ts";
 import { realTimeFigures } from "./real-time.ts";
 import { speedTest } from "./speed-test.ts";
 
@@ -30,24 +31,29 @@ export interface OfflineReportOptions {
   readonly platform: Platform;
   readonly crosscheckVersion: string;
   readonly generatedAt: Date;
+  readonly work: Report["model"]["work"];
   readonly replay: (engine: LotteryEngine) => ReportEngine["replay"];
 }
 
 /** What was measured as a report: the verdicts are those of the live audit, over the same kind of evidence. */
 export async function offlineReport(options: OfflineReportOptions): Promise<Report> {
-  const { model, measurement, runs, seed, platform, crosscheckVersion, generatedAt } = options;
+  const { model, measurement, runs, seed, platform, crosscheckVersion, generatedAt, work } = options;
   const { records, notLoaded, inputs } = measurement;
   const reference = records[0] as EngineRecord;
-  const engines: ReportEngine[] = [];
-  for (const record of records) engines.push(await loadedEngine(record, reference, options));
-  for (const { engine, error } of notLoaded) engines.push(await missingEngine(engine, error, options));
   const pairs = measurement.pairs.map((pair) => pair.result());
+  const engines: ReportEngine[] = [];
+  for (const record of records) engines.push(await loadedEngine(record, reference, pairs, options));
+  for (const { engine, error } of notLoaded) engines.push(await missingEngine(engine, error, options));
   const builds = buildGroups(records, engines, pairs);
   const spec = ({ name, datatype, shape }: TensorSpec) => `${name} ${datatype} [${shape.join(", ")}]`;
   const body = {
     engines,
     pairs,
     builds,
+    rebuilds: rebuilds(
+      records.map(({ engine }) => engine),
+      pairs,
+    ),
     model: {
       name: model.name,
       task: model.task,
@@ -57,6 +63,7 @@ export async function offlineReport(options: OfflineReportOptions): Promise<Repo
       reference: reference.engine.id,
       active: model.active ?? null,
       deadlineSeconds: model.deadlineMs === undefined ? null : model.deadlineMs / 1000,
+      work,
     },
   };
   return {
@@ -89,12 +96,16 @@ export async function offlineReport(options: OfflineReportOptions): Promise<Repo
 async function loadedEngine(
   record: EngineRecord,
   reference: EngineRecord,
+  pairs: readonly ReportPair[],
   { model, judged, measurement, seed, replay }: OfflineReportOptions,
 ): Promise<ReportEngine> {
   const { engine, info, evidence, outcomes, failures, residentBytes, selfChecks, pool } = record;
   const isReference = record === reference;
   const { policy, deadlineMs } = model;
   const gaveUp = pool.failure ?? null;
+  const against = pairs.find(
+    (pair) => pair.reference === reference.engine.id && pair.candidate === engine.id,
+  );
   const verdicts: ReportVerdict[] = judge(evidence, {
     // The audit's requests are what a canary's live ones are: absolute claims from them, comparisons against the control.
     role: isReference ? "active" : "canary",
@@ -102,7 +113,7 @@ async function loadedEngine(
     hasDeadline: deadlineMs !== undefined,
     alpha: policy.alpha,
     rules: policy.rules,
-  }).map(toOfflineVerdict);
+  }).map((verdict) => explainUndecided(toOfflineVerdict(verdict), against));
   verdicts.push(selfIdentity(selfChecks));
   if (gaveUp !== null) verdicts.push(loads(gaveUp));
   const [own, base] = [answeredSeconds(record), answeredSeconds(reference)];
@@ -128,6 +139,8 @@ async function loadedEngine(
     accuracy: { clean: accuracyOn(labelled, "clean"), corrupted: accuracyOn(labelled, "corrupted") },
     labelled,
     realTime: realTimeFigures(outcomes, deadlineSeconds),
+    cpu: cpuFigures(record, own),
+    streams: record.streams,
     selfChecks,
     replay: replay(engine),
   };
@@ -153,8 +166,23 @@ async function missingEngine(
     accuracy: { clean: null, corrupted: null },
     labelled: [],
     realTime: null,
+    cpu: null,
+    streams: null,
     selfChecks: [],
     replay: replay(engine),
+  };
+}
+
+/** Linux counts processor time in hundredths of a second: less says too little of one request. */
+const fewestCpuSeconds = 0.1;
+
+function cpuFigures({ cpuSeconds, outcomes }: EngineRecord, own: readonly number[]): ReportEngine["cpu"] {
+  if (cpuSeconds === null || cpuSeconds < fewestCpuSeconds) return null;
+  const engineSeconds = own.reduce((sum, seconds) => sum + seconds, 0);
+  return {
+    requests: outcomes.length,
+    secondsPerRequest: cpuSeconds / outcomes.length,
+    coresBusy: finite(cpuSeconds / engineSeconds),
   };
 }
 

@@ -9,7 +9,7 @@ export interface PairFigures {
 }
 
 export function createPairFigures(reference: string, candidate: string): PairFigures {
-  const counts = { samples: 0, bitEqual: 0, within: 0, diverged: 0, invalid: 0, flips: 0 };
+  const counts = { samples: 0, bitEqual: 0, within: 0, diverged: 0, invalid: 0, decided: 0, flips: 0 };
   let comparable = 0;
   let maxAbs = 0;
   let ulpP99 = 0;
@@ -18,6 +18,7 @@ export function createPairFigures(reference: string, candidate: string): PairFig
   let maxJsNats = 0;
   let flipExposed = 0;
   let reason: string | null = null;
+  let undecidedReason: string | null = null;
   const detections = createDetectionFigures();
   const segments = createSegmentFigures();
   return {
@@ -25,7 +26,9 @@ export function createPairFigures(reference: string, candidate: string): PairFig
       const { result, flip, outputs, classification } = difference;
       counts.samples += 1;
       counts[result === "bit_equal" ? "bitEqual" : result] += 1;
+      if (flip !== undefined) counts.decided += 1;
       if (flip) counts.flips += 1;
+      undecidedReason ??= difference.undecided ?? null;
       reason ??= difference.reason === "" ? null : difference.reason;
       if (outputs.length > 0) comparable += 1;
       for (const { abs, ulp, cosine } of outputs) {
@@ -46,7 +49,7 @@ export function createPairFigures(reference: string, candidate: string): PairFig
       candidate,
       ...counts,
       flipUpperBoundRatio:
-        counts.samples === 0 ? null : clopperPearsonUpper(counts.flips, counts.samples, 0.95),
+        counts.decided === 0 ? null : clopperPearsonUpper(counts.flips, counts.decided, 0.95),
       maxAbs: comparable === 0 ? null : maxAbs,
       ulpP99: comparable === 0 ? null : ulpP99,
       minCosine: comparable === 0 ? null : minCosine,
@@ -55,6 +58,7 @@ export function createPairFigures(reference: string, candidate: string): PairFig
       detection: detections.result(),
       segmentation: segments.result(),
       reason,
+      undecidedReason,
     }),
   };
 }

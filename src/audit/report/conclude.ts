@@ -1,5 +1,5 @@
 import type { Verdict } from "../rules/rule.ts";
-import type { Outcome, ReportEngine, ReportVerdict } from "./schema.ts";
+import type { Outcome, ReportEngine, ReportPair, ReportVerdict } from "./schema.ts";
 
 /** fail when one fails, inconclusive when one is open, else pass; inconclusive without any. */
 export function worst(outcomes: readonly Outcome[]): Outcome {
@@ -32,6 +32,17 @@ export function toOfflineVerdict(verdict: Verdict): ReportVerdict {
   return { ...verdict, source, unit, reason: verdict.reason.replaceAll(` ${verdict.unit}`, ` ${unit}`) };
 }
 
+/** A verdict on decisions says so where they could not be read: more inputs of that kind would not decide it. */
+export function explainUndecided(verdict: ReportVerdict, pair: ReportPair | undefined): ReportVerdict {
+  const why = pair?.undecidedReason ?? null;
+  if (pair === undefined || why === null || verdict.rule !== "flipRatio") return verdict;
+  const { decided, samples } = pair;
+  if (decided === 0)
+    return { ...verdict, need: null, reason: `none of ${samples} decisions could be read: ${why}` };
+  const unread = `${samples - decided} of ${samples} decisions could not be read: ${why}`;
+  return { ...verdict, reason: `${verdict.reason}; ${unread}` };
+}
+
 function reasonOf(verdict: Outcome, judged: readonly ReportEngine[]): string {
   const speaking = judged.filter((engine) => engine.verdict === verdict);
   switch (verdict) {
@@ -57,7 +68,7 @@ function needed(engines: readonly ReportEngine[]): string {
   const open = engines.flatMap(({ verdicts }) => verdicts.filter(isOpen));
   const most = Math.max(0, ...open.map(({ need }) => need ?? 0));
   if (open.some(({ need }) => need === null))
-    return "some stand too near their threshold to be decided by more";
+    return "more observations alone do not decide all of them, see the Statement";
   return `at present values at most ${most} more observations decide`;
 }
 

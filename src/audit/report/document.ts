@@ -1,5 +1,5 @@
-import { type Block, type Cell, code, command, outcome, type TableBlock, words } from "./blocks.ts";
-import { percent, plain, seconds } from "./figures.ts";
+import { type Block, type Cell, code, command, outcome, table, type TableBlock, words } from "./blocks.ts";
+import { percent, plain, seconds, share } from "./figures.ts";
 import { buildTables, gainTables, realTimeTables, selfCheckTables } from "./engine-tables.ts";
 import { outputTables, worstInputTable } from "./output-tables.ts";
 import { modelTables, platformTables, utilisationTables } from "./machine-tables.ts";
@@ -79,7 +79,11 @@ function sections(report: Report): Section[] {
       selfCheckTables(report),
     ),
     section("Worst inputs", "Where engines differ most from the reference.", worstInputTable(report)),
-    section("Utilisation", "What the device gave meanwhile.", utilisationTables(report)),
+    section(
+      "Utilisation",
+      "What the device gave meanwhile, and how much of it each engine takes.",
+      utilisationTables(report),
+    ),
     statementSection(report),
     reproduceSection(report),
     section("Model and platform", "What was audited, and on what.", [
@@ -206,7 +210,7 @@ function statementSection({ engines, verdict, run }: Report): Section {
   );
 }
 
-function reproduceSection({ engines, run }: Report): Section {
+function reproduceSection({ engines, run, rebuilds }: Report): Section {
   const rows = engines.map(({ id, replay, fingerprint, artifactSha256 }): Cell[] => [
     code(id),
     code(fingerprint.slice(0, 16)),
@@ -223,6 +227,16 @@ function reproduceSection({ engines, run }: Report): Section {
             text: `Seed of the random order: ${run.seed}. Times themselves do not come again.`,
           } as const,
         ];
+  const equal = (same: boolean | null): string => (same === null ? "-" : same ? "equal" : "differs");
+  const checks = rebuilds.map((one): Cell[] => [
+    code(one.engine),
+    code(one.again),
+    one.how === "replay" ? "its log replayed" : "same settings",
+    equal(one.fingerprintEqual),
+    equal(one.artifactEqual),
+    equal(one.logEqual),
+    share(one.bitEqual, one.samples),
+  ]);
   return section("Reproduce", "How each engine is made again, and how to tell that it is the same one.", [
     {
       type: "table",
@@ -230,6 +244,15 @@ function reproduceSection({ engines, run }: Report): Section {
       head: ["engine", "fingerprint", "artifact SHA-256", "made again by", "note"],
       rows,
     },
+    ...table("Built again", checks, [
+      "engine",
+      "again as",
+      "how",
+      "fingerprint",
+      "artifact",
+      "log or cache",
+      "inputs bit-equal",
+    ]),
     ...seed,
   ]);
 }

@@ -6,7 +6,7 @@ import type { Report, ReportEngine } from "./schema.ts";
 export function gainTables({ engines, pairs, model }: Report): TableBlock[] {
   const flips = (id: string): string => {
     const pair = pairs.find((one) => one.reference === model.reference && one.candidate === id);
-    return pair === undefined ? "-" : share(pair.flips, pair.samples);
+    return pair === undefined ? "-" : share(pair.flips, pair.decided);
   };
   const gain: TableBlock = {
     type: "table",

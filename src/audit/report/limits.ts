@@ -29,7 +29,7 @@ type Row = Report["notApplicable"][number];
 
 /** Tables of an acceptance report that this one leaves out, each with its reason. */
 export function notApplicable(
-  report: Pick<Report, "kind" | "platform" | "engines" | "model">,
+  report: Pick<Report, "kind" | "platform" | "engines" | "model" | "rebuilds">,
 ): Report["notApplicable"] {
   return [...open(report), ...(report.kind === "live" ? onlyOffline : notOffline(report)), ...never];
 }
@@ -40,11 +40,11 @@ function open({ platform, model }: Pick<Report, "platform" | "model">): Row[] {
   if (model.deadlineSeconds === null)
     rows.push({ table: "Real time", reason: "model.yaml names no deadline; add deadlineMs" });
   if (platform.gpus.length === 0)
-    rows.push({ table: "Utilisation", reason: "no GPU or board on this machine gives readings" });
+    rows.push({ table: "GPU utilisation", reason: "no GPU or board on this machine gives readings" });
   return rows;
 }
 
-function notOffline({ engines }: Pick<Report, "engines">): Row[] {
+function notOffline({ engines, model, rebuilds }: Pick<Report, "engines" | "model" | "rebuilds">): Row[] {
   const rows: Row[] = [];
   if (engines.every(({ labelled }) => labelled.length === 0))
     rows.push({ table: "Accuracy, negative flips", reason: "no input has a label" });
@@ -52,6 +52,23 @@ function notOffline({ engines }: Pick<Report, "engines">): Row[] {
     rows.push({ table: "Mann-Whitney", reason: "needs 100 answered requests of candidate and reference" });
   if (engines.every(({ selfChecks }) => selfChecks.every(({ check }) => check !== "rows")))
     rows.push({ table: "Batch slots", reason: "no engine here takes batches that answer row by row" });
+  if (engines.every(({ cpu }) => cpu === null))
+    rows.push({
+      table: "Processor time",
+      reason: "needs /proc and a tenth of a second of it in one host process; give more --runs",
+    });
+  if (model.deadlineSeconds !== null && engines.every(({ streams }) => streams === null))
+    rows.push({
+      table: "Most streams within the deadline",
+      reason: "not looked for; give --streams SECONDS",
+    });
+  if (rebuilds.length === 0)
+    rows.push({
+      table: "Rebuild check",
+      reason:
+        "no two builds with the same settings and no replay of a log are among these engines; build by the " +
+        "commands under Reproduce and audit both builds",
+    });
   rows.push({
     table: "Restarts",
     reason: "each engine was timed in one process; audit again to see what a restart changes",
@@ -63,6 +80,10 @@ const onlyOffline: readonly Row[] = [
   { table: "Builds", reason: "spread between builds needs them timed side by side: crosscheck audit" },
   { table: "Worst inputs", reason: "served inputs are not kept; record them and run crosscheck audit" },
   { table: "Time series", reason: "live times are kept as histograms, in constant memory" },
+  {
+    table: "GFLOP, processor time, most streams, rebuild check",
+    reason: "counted or measured by crosscheck audit",
+  },
   { table: "Bound on flips", reason: "live inputs follow each other (video); flipRatio has the bound" },
 ];
 
@@ -80,21 +101,14 @@ const never: readonly Row[] = [
   },
   { table: "Modes", reason: "no test for two modes is made; the distribution shows them" },
   {
-    table: "Parameters, GFLOP, memory bandwidth",
+    table: "Parameters, memory bandwidth",
     reason: "not counted or measured; sizes and times stand for them",
   },
   { table: "Peak memory", reason: "resident memory is read once, when the figures were complete" },
   {
-    table: "CPU utilisation, most streams within the deadline",
-    reason: "engines are asked one request at a time; crosscheck bench loads a gateway",
-  },
-  {
     table: "Clocks",
     reason:
-      "one pass at clocks as they were, ambient temperature unknown; lock them and audit again to compare",
-  },
-  {
-    table: "Rebuild check",
-    reason: "nothing is built here; build by the commands under Reproduce and audit both builds",
+      "one pass at clocks as they were, ambient temperature unknown: locking them takes rights over the machine that an " +
+      "audit does not ask for; lock them (nvidia-smi -lgc, jetson_clocks, cpupower) and audit again to compare",
   },
 ];

@@ -61,6 +61,7 @@ async function liveReport(model: Model, options: LiveReportOptions): Promise<Rep
     engines,
     pairs,
     builds: [],
+    rebuilds: [],
     model: {
       name: model.name,
       task: model.config.task,
@@ -70,6 +71,7 @@ async function liveReport(model: Model, options: LiveReportOptions): Promise<Rep
       reference: model.reference?.id ?? null,
       active: model.active?.id ?? null,
       deadlineSeconds: deadlineMs === undefined ? null : deadlineMs / 1000,
+      work: null,
     },
   };
   return {
@@ -160,6 +162,8 @@ async function liveEngine(
             },
           ],
     realTime: liveRealTime(evidence, model.config.deadlineMs),
+    cpu: null,
+    streams: null,
     selfChecks: [],
     replay: { command: null, note: "crosscheck audit and crosscheck lottery give the command" },
   };
@@ -203,6 +207,7 @@ function livePair(model: Model, base: Engine, engine: Engine, { auditor }: LiveR
     within: counts.within,
     diverged: counts.diverged,
     invalid: counts.invalid,
+    decided: counts.comparisons - counts.undecided,
     flips: counts.flips,
     flipUpperBoundRatio: null,
     maxAbs,
@@ -213,6 +218,7 @@ function livePair(model: Model, base: Engine, engine: Engine, { auditor }: LiveR
     detection: null,
     segmentation: null,
     reason: null,
+    undecidedReason: null,
   };
 }
 

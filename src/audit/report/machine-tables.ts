@@ -1,5 +1,5 @@
 import { type Cell, code, table, type TableBlock, words } from "./blocks.ts";
-import { bytes, percent, plain, share } from "./figures.ts";
+import { bytes, percent, plain, seconds, share } from "./figures.ts";
 import type { Report, ReportEngine } from "./schema.ts";
 
 export function modelTables({ model, engines, dataset }: Report): TableBlock[] {
@@ -9,6 +9,7 @@ export function modelTables({ model, engines, dataset }: Report): TableBlock[] {
     ["outputs", words(model.outputs.join("; ") || "-")],
     ...model.sourceSha256.map((sha256): Cell[] => ["ONNX SHA-256", code(sha256)]),
   ];
+  if (model.work !== null) facts.push(["work per input", words(workOf(model.work))]);
   if (dataset !== null) facts.push(["inputs' SHA-256", code(dataset.sha256)]);
   return [
     ...table("Model", facts, ["", ""]),
@@ -42,6 +43,17 @@ export function modelTables({ model, engines, dataset }: Report): TableBlock[] {
   ];
 }
 
+function workOf({
+  floatingPointOperations,
+  countedNodes,
+  unknownReason,
+}: NonNullable<Report["model"]["work"]>): string {
+  if (floatingPointOperations === null) return `GFLOP unknown: ${unknownReason}`;
+  const nodes = Object.entries(countedNodes).map(([operator, n]) => `${n} ${operator}`);
+  const of = nodes.length === 0 ? "no" : nodes.join(", ");
+  return `${plain(floatingPointOperations / 1e9)} GFLOP: 2 per multiply-accumulate of ${of} in the ONNX graph; shapes by ONNX Runtime`;
+}
+
 /** Options that were given or defaulted, and the seed where there is one. */
 function settings({ options, seed }: ReportEngine): string {
   const given = Object.entries(options).filter(([, value]) => value !== null);
@@ -73,7 +85,7 @@ export function platformTables({ platform }: Report): TableBlock[] {
   );
 }
 
-export function utilisationTables({ platform }: Report): TableBlock[] {
+export function utilisationTables({ platform, engines }: Report): TableBlock[] {
   const rows = platform.gpus.map((gpu): Cell[] => [
     words(gpu.name),
     String(gpu.samples),
@@ -89,7 +101,20 @@ export function utilisationTables({ platform }: Report): TableBlock[] {
     ),
     share(gpu.throttledSamples, gpu.samples),
   ]);
-  return table("GPU over the whole audit, all engines together", rows, [
+  const processor = engines.flatMap(({ id, cpu, latency }): Cell[][] =>
+    cpu === null
+      ? []
+      : [
+          [
+            code(id),
+            String(cpu.requests),
+            seconds(cpu.secondsPerRequest),
+            seconds(latency.meanSeconds),
+            plain(cpu.coresBusy),
+          ],
+        ],
+  );
+  const gpu = table("GPU over the whole audit, all engines together", rows, [
     "GPU",
     "readings",
     "busy",
@@ -99,5 +124,47 @@ export function utilisationTables({ platform }: Report): TableBlock[] {
     "°C, most",
     "clocks at the end",
     "throttled",
+  ]);
+  return [
+    ...gpu,
+    ...table("Processor time of each engine's host, over its timed requests", processor, [
+      "engine",
+      "requests",
+      "processor time a request",
+      "engine time, mean",
+      "cores busy",
+    ]),
+    ...streamTables(engines),
+  ];
+}
+
+function streamTables(engines: readonly ReportEngine[]): TableBlock[] {
+  const step = (found: NonNullable<ReportEngine["streams"]>["held"], otherwise: string): Cell[] =>
+    found === null
+      ? [otherwise, "-", "-"]
+      : [String(found.streams), share(found.misses, found.requests), percent(found.missUpperBoundRatio)];
+  const rows = engines.flatMap(({ id, streams }): Cell[][] =>
+    streams === null
+      ? []
+      : [
+          [
+            code(id),
+            seconds(streams.periodSeconds),
+            percent(streams.targetMissRatio),
+            ...step(streams.held, streams.notHeld?.streams === 1 ? "none" : "not found"),
+            ...step(streams.notHeld, "not found"),
+          ],
+        ],
+  );
+  return table("Most streams, one frame a period each, answered within a period", rows, [
+    "engine",
+    "period",
+    "may be late",
+    "streams held",
+    "late",
+    "at most (95 %)",
+    "not held",
+    "late",
+    "at most (95 %)",
   ]);
 }

@@ -12,7 +12,7 @@ export function outputTables({ pairs, engines, model }: Report): TableBlock[] {
     code(pair.reference),
     code(pair.candidate),
     String(pair.samples),
-    share(pair.flips, pair.samples),
+    share(pair.flips, pair.decided),
     percent(pair.flipUpperBoundRatio),
     percent(pair.samples === 0 ? null : pair.bitEqual / pair.samples),
     String(pair.diverged + pair.invalid),
@@ -24,6 +24,17 @@ export function outputTables({ pairs, engines, model }: Report): TableBlock[] {
   ]);
   const reasons = against.flatMap((pair): Cell[][] =>
     pair.reason === null ? [] : [[code(pair.candidate), words(pair.reason)]],
+  );
+  const unread = against.flatMap((pair): Cell[][] =>
+    pair.undecidedReason === null
+      ? []
+      : [
+          [
+            code(pair.candidate),
+            share(pair.samples - pair.decided, pair.samples),
+            words(pair.undecidedReason),
+          ],
+        ],
   );
   const matrix = (caption: string, cell: (pair: ReportPair) => string): TableBlock[] =>
     ids.length < 3 || ids.length > widestMatrix
@@ -55,8 +66,9 @@ export function outputTables({ pairs, engines, model }: Report): TableBlock[] {
       "flip-exposed",
     ]),
     ...decisionTables(against.length > 0 ? against : pairs),
+    ...table("Decisions that could not be read", unread, ["candidate", "inputs", "why"]),
     ...table("First input outside the tolerance", reasons, ["candidate", "what"]),
-    ...matrix("Flips, every two engines", ({ flips, samples }) => share(flips, samples)),
+    ...matrix("Flips, every two engines", ({ flips, decided }) => share(flips, decided)),
     ...matrix("Bit-equal inputs, every two engines", ({ bitEqual, samples }) =>
       percent(samples === 0 ? null : bitEqual / samples),
     ),

@@ -124,7 +124,7 @@ function toRow(
     // The reference cannot differ from itself.
     flips: ids.every((id) => id === model.reference) ? "pass" : verdictOn("flipRatio"),
     missRatio: ratio(sum(missed.map(({ misses }) => misses)), sum(missed.map(({ requests }) => requests))),
-    flipRatio: ratio(sumFlips(against), sum(against.map(({ samples }) => samples))),
+    flipRatio: ratio(sumFlips(against), sum(against.map(({ decided }) => decided))),
     p99SpreadRatio: spread?.p99SpreadRatio ?? null,
     betweenBuildShareRatio: spread?.betweenBuildShareRatio ?? null,
     p99Seconds: best.latency.p99Seconds,

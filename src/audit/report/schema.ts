@@ -24,6 +24,16 @@ export const reportSchema = z.lazy(() =>
       reference: z.string().nullable(),
       active: z.string().nullable(),
       deadlineSeconds: figure,
+      /** Of one run on an input as audited; null where nobody counts it. */
+      work: z
+        .strictObject({
+          /** Two for each multiply-accumulate of convolutions and matrix products in the ONNX graph. */
+          floatingPointOperations: figure,
+          /** How many nodes were counted, by operator. */
+          countedNodes: z.record(z.string(), count),
+          unknownReason: z.string().nullable(),
+        })
+        .nullable(),
     }),
     dataset: z
       .strictObject({ source: z.string(), sha256: z.string(), inputs: count, labelledInputs: count })
@@ -43,6 +53,7 @@ export const reportSchema = z.lazy(() =>
     /** Every two engines on the same inputs; the reference first. */
     pairs: z.array(pairSchema),
     builds: z.array(buildsSchema),
+    rebuilds: z.array(rebuildSchema),
     worstInputs: z.array(worstInputSchema),
     ranking: rankingSchema.nullable(),
     /** What cannot be answered here, and why. */
@@ -109,6 +120,15 @@ const verdictSchema = z.strictObject({
   /** The part of the evidence that decided. */
   scope: z.enum(["whole", "recent", "afterIdle"]),
   reason: z.string(),
+});
+
+const streamsStepSchema = z.strictObject({
+  streams: count,
+  requests: count,
+  /** Answered later than a period after their frame was due, or not at all. */
+  misses: count,
+  /** Clopper-Pearson, one-sided, 95 %, of this step alone. */
+  missUpperBoundRatio: z.number(),
 });
 
 const engineSchema = z.strictObject({
@@ -217,6 +237,27 @@ const engineSchema = z.strictObject({
       certifiedP99: z.boolean().nullable(),
     })
     .nullable(),
+  /** Processor time of the engine's host over its timed requests: the engine, and taking the request and answering it. */
+  cpu: z
+    .strictObject({
+      requests: count,
+      secondsPerRequest: z.number(),
+      /** Over the engine's own time: how many cores it keeps busy meanwhile. */
+      coresBusy: figure,
+    })
+    .nullable(),
+  /** Streams of one frame a period that it holds, sent by the clock; null where it was not tried. */
+  streams: z
+    .strictObject({
+      /** The model's deadline: when the next frame comes, and how late an answer may be. */
+      periodSeconds: z.number(),
+      /** deadlineMissRatio's threshold. */
+      targetMissRatio: z.number(),
+      /** The most that met the target, and the fewest that did not; null where the time was too short to find one. */
+      held: streamsStepSchema.nullable(),
+      notHeld: streamsStepSchema.nullable(),
+    })
+    .nullable(),
   selfChecks: z.array(
     z.strictObject({
       /** rows: equal rows of a batch, where the engine takes batches. */
@@ -242,6 +283,8 @@ const pairSchema = z.strictObject({
   within: count,
   diverged: count,
   invalid: count,
+  /** Of the samples, those whose decision could be read; flips are among them. */
+  decided: count,
   flips: count,
   /** Clopper-Pearson, one-sided, 95 %; null where the inputs are no independent sample, as live ones. */
   flipUpperBoundRatio: figure,
@@ -270,7 +313,10 @@ const pairSchema = z.strictObject({
   /** Of the task segmentation: pixels whose class changed, over all inputs and in the worst one. */
   segmentation: z.strictObject({ pixels: count, flips: count, worstInputFlipRatio: figure }).nullable(),
   /** Of the first input outside the tolerance. */
+  /** Of the first input outside the tolerance. */
   reason: z.string().nullable(),
+  /** Why the first decision that could not be read could not. */
+  undecidedReason: z.string().nullable(),
 });
 
 const buildsSchema = z.strictObject({
@@ -288,6 +334,20 @@ const buildsSchema = z.strictObject({
   distinctFunctions: count.nullable(),
   /** Rules that some builds pass and others fail. */
   verdictsChangedByBuild: z.array(z.string()),
+});
+
+const rebuildSchema = z.strictObject({
+  /** sameSettings: one compile command, more than one build. replay: from the log or cache that the engine left. */
+  how: z.enum(["sameSettings", "replay"]),
+  engine: z.string(),
+  again: z.string(),
+  fingerprintEqual: z.boolean(),
+  artifactEqual: z.boolean(),
+  /** Of the tuning log or timing cache; null where one of them has none. */
+  logEqual: z.boolean().nullable(),
+  /** Inputs that both answered, and those on which every output was the same bytes. */
+  samples: count,
+  bitEqual: count,
 });
 
 const worstInputSchema = z.strictObject({
