@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { readFamilies } from "../building/families.ts";
 import { loadConfig, misspelledVariables } from "../config.ts";
 import { packageRoot } from "../core/package-root.ts";
-import { takeShortSlices } from "../core/short-slice.ts";
+import { preferServing } from "../core/serving-thread.ts";
 import { createGateway } from "../gateway.ts";
 import { checkExposure } from "../http/access.ts";
 import { listen } from "../http/listen.ts";
@@ -55,8 +55,8 @@ async function serve(options: {
   const log = createLog(config.log);
   for (const { variable, meant } of misspelledVariables(process.env))
     log.warn({ variable, meant }, "unknown variable, so it sets nothing");
-  // Now, as the threads that work for this one (files, compiler, collector) are there already and must not take them too.
-  takeShortSlices();
+  // Now that the threads are there that are to stand back.
+  preferServing();
   const families = await readFamilies({ root: packageRoot(), environment: process.env });
   for (const { family, error } of families.problems)
     log.warn({ family, error }, "engine family cannot be used");
