@@ -5,7 +5,7 @@ import { GatewayError } from "../core/errors.ts";
 import { type LiveLoad, LiveLoadCounter } from "../core/live-load.ts";
 import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
-import type { Engine } from "../models/engine.ts";
+import { EngineRetiredError, type Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Models } from "../models/models.ts";
 import { Admission } from "./admission.ts";
@@ -104,13 +104,13 @@ export function createInference(options: InferenceOptions): Inference {
     return admission;
   }
 
-  async function choose(model: Model, pinned: string | undefined): Promise<Engine> {
+  /** Loads what is not loaded; the usual case costs no promise. */
+  function choose(model: Model, pinned: string | undefined): Engine | Promise<Engine> {
     if (pinned !== undefined) {
       const engine = model.engine(pinned);
-      if (!engine.serving) await engine.load();
-      return engine;
+      return engine.serving ? engine : engine.load().then(() => engine);
     }
-    return models.wake(model);
+    return model.active?.serving ? model.active : models.wake(model);
   }
 
   /** Where a request goes whose host was lost: another instance, the standby, else the same engine once it is back. */
@@ -123,8 +123,11 @@ export function createInference(options: InferenceOptions): Inference {
   }
 
   /** Runs the request; when its host is lost under it, once more elsewhere. Queueing at a lost host is no run. */
-  async function run(model: Model, first: Engine, request: InferenceRequest, cancellation: Cancellation) {
+  async function run(model: Model, request: InferenceRequest, cancellation: Cancellation) {
     const { inputs, outputs, pinnedEngine } = request;
+    const canary = pinnedEngine === undefined ? chooseCanary(model) : undefined;
+    const chosen = canary ?? choose(model, pinnedEngine);
+    const first = chosen instanceof Promise ? await unlessCancelled(chosen, cancellation) : chosen;
     const move = (from: Engine) => (pinnedEngine === undefined ? elsewhere(model, from) : from);
     // An engine with nothing healthy left would only queue the request; a resident one answers it now.
     let engine = first.healthy === 0 ? move(first) : first;
@@ -132,8 +135,10 @@ export function createInference(options: InferenceOptions): Inference {
     let lostHosts = 0;
     for (let attempt = 1; ; attempt++) {
       try {
-        return { engine, askedSeconds, result: await engine.infer({ inputs, outputs, cancellation }) };
+        const result = await engine.infer({ inputs, outputs, cancellation });
+        return { engine, askedSeconds, result, canary: engine === canary };
       } catch (error) {
+        if (error instanceof EngineRetiredError) throw error;
         if (!(error instanceof HostLostError)) {
           if (isEngineFault(error, model, request)) onFailed({ model, engine, error });
           if (pinnedEngine === undefined && isMiss(error, model, request)) onUnanswered({ model, engine });
@@ -181,7 +186,7 @@ export function createInference(options: InferenceOptions): Inference {
     if (wait) await wait;
     try {
       // While it waited the model may have been reloaded, or unloaded: engines that were replaced must not wake.
-      const model = wait ? models.get(asked.name) : asked;
+      let model = wait ? models.get(asked.name) : asked;
       const admissionSeconds = wait ? clock.seconds() - entered : 0;
       const hash = refused.match(model.name, request.inputs);
       if (hash !== undefined)
@@ -189,33 +194,34 @@ export function createInference(options: InferenceOptions): Inference {
           "conflict",
           `this input is refused: it was lost with two engine hosts of model "${model.name}" (input ${hash})`,
         );
-      const canary = request.pinnedEngine === undefined ? chooseCanary(model) : undefined;
-      const { active } = model;
-      const chosen =
-        canary ??
-        (request.pinnedEngine === undefined && active?.serving
-          ? active
-          : await unlessCancelled(choose(model, request.pinnedEngine), cancellation));
-      const { engine, askedSeconds, result } = await run(model, chosen, request, cancellation);
-      // Written out, not spread: it is made for every request.
-      return {
-        outputs: result.outputs,
-        engineSeconds: result.engineSeconds,
-        deviceSeconds: result.deviceSeconds,
-        hostSeconds: result.hostSeconds,
-        instance: result.instance,
-        queueSeconds: result.queueSeconds + admissionSeconds,
-        id: request.id,
-        model,
-        engine,
-        inputs: request.inputs,
-        pinned: request.pinnedEngine !== undefined,
-        canary: engine === canary,
-        receivedSeconds: request.receivedSeconds,
-        askedSeconds,
-        answeredSeconds: clock.seconds(),
-        traceParent: request.traceParent,
-      };
+      for (;;) {
+        try {
+          const { engine, askedSeconds, result, canary } = await run(model, request, cancellation);
+          // Written out, not spread: it is made for every request.
+          return {
+            outputs: result.outputs,
+            engineSeconds: result.engineSeconds,
+            deviceSeconds: result.deviceSeconds,
+            hostSeconds: result.hostSeconds,
+            instance: result.instance,
+            queueSeconds: result.queueSeconds + admissionSeconds,
+            id: request.id,
+            model,
+            engine,
+            inputs: request.inputs,
+            pinned: request.pinnedEngine !== undefined,
+            canary,
+            receivedSeconds: request.receivedSeconds,
+            askedSeconds,
+            answeredSeconds: clock.seconds(),
+            traceParent: request.traceParent,
+          };
+        } catch (error) {
+          // A reload took the engine away before it could answer: those that are there now do.
+          if (!(error instanceof EngineRetiredError)) throw error;
+          model = models.get(model.name);
+        }
+      }
     } finally {
       admission.leave();
     }
@@ -230,17 +236,25 @@ export function createInference(options: InferenceOptions): Inference {
     }
   }
 
-  return {
-    describe(name) {
-      const model = models.get(name);
-      const { info } = model;
-      if (info) return { model, info };
-      return models.wake(model).then((engine) => {
+  function describe(name: string): ReturnType<Inference["describe"]> {
+    const model = models.get(name);
+    const { info } = model;
+    if (info) return { model, info };
+    return models.wake(model).then(
+      (engine) => {
         if (!engine.info)
           throw new GatewayError("unavailable", `engine "${engine.id}" did not tell its inputs`);
         return { model, info: engine.info };
-      });
-    },
+      },
+      (error: unknown) => {
+        if (error instanceof EngineRetiredError) return describe(name);
+        throw error;
+      },
+    );
+  }
+
+  return {
+    describe,
     async infer(model, request) {
       const milliseconds = Math.min(request.timeoutMs ?? Infinity, model.config.timeoutMs);
       const { cancellation = new Cancellation() } = request;

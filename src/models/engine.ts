@@ -27,6 +27,13 @@ export interface EnginePool extends Runner {
   readonly failure: string | undefined;
 }
 
+/** Asked of an engine that was taken out for good: the model as it is now has another one, or none. */
+export class EngineRetiredError extends GatewayError {
+  constructor(id: string) {
+    super("unavailable", `engine "${id}" was replaced or removed`);
+  }
+}
+
 /** After a pause this long caches and clocks have gone cold. */
 const coldAfterSeconds = 1;
 
@@ -150,7 +157,10 @@ export class Engine implements Runner {
     return this.#lastResidentBytes || undefined;
   }
 
-  /** Starts and warms the serving instances; at once when they are there. @throws GatewayError `conflict` with the reason. */
+  /**
+   * Starts and warms the serving instances; at once when they are there.
+   * @throws GatewayError `conflict` with the reason; EngineRetiredError
+   */
   load(): Promise<void> {
     return this.serving ? Promise.resolve() : this.#start("serving");
   }
@@ -165,14 +175,7 @@ export class Engine implements Runner {
 
   /** The shadow instance, started when needed. @throws GatewayError `conflict` when it cannot be, or must not. */
   async shadow(): Promise<Runner> {
-    if (!this.#pools.shadow || this.#pools.shadow.failure !== undefined) {
-      if (this.#retired)
-        throw new GatewayError(
-          "conflict",
-          `engine "${this.id}" was replaced or removed; its shadow stays away`,
-        );
-      await this.#start("shadow");
-    }
+    if (!this.#pools.shadow || this.#pools.shadow.failure !== undefined) await this.#start("shadow");
     const pool = this.#pools.shadow;
     if (!pool)
       throw new GatewayError("conflict", `engine "${this.id}" was unloaded while its shadow started`);
@@ -210,6 +213,7 @@ export class Engine implements Runner {
 
   async infer(request: EngineRequest): Promise<EngineResult> {
     const pool = this.#pools.serving;
+    if (!pool && this.#retired) throw new EngineRetiredError(this.id);
     if (!pool) throw new GatewayError("unavailable", `engine "${this.id}" is not loaded`);
     this.#inFlight++;
     this.#lastUsedSeconds = this.#options.clock.seconds();
@@ -228,7 +232,7 @@ export class Engine implements Runner {
     this.#options.onChange(this);
   }
 
-  /** The same for good: whoever still holds the engine (a queue, a check) must not start what nobody would close. */
+  /** The same for good: whoever still holds the engine (a request, a check) must not start what nobody would close. */
   async retire(): Promise<void> {
     this.#retired = true;
     await this.unload();
@@ -246,6 +250,7 @@ export class Engine implements Runner {
   }
 
   #start(role: PoolRole): Promise<void> {
+    if (this.#retired) return Promise.reject(new EngineRetiredError(this.id));
     this.#starting[role] ??= this.#open(role).finally(() => {
       this.#starting[role] = undefined;
       this.#options.onChange(this);
@@ -276,6 +281,7 @@ export class Engine implements Runner {
       this.#reason = undefined;
     } catch (error) {
       await pool?.close();
+      if (this.#retired) throw new EngineRetiredError(this.id);
       const reason = error instanceof Error ? error.message : String(error);
       if (role === "serving" || !this.#pools.serving) this.#reason = reason;
       throw new GatewayError(

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
-import { Engine, type EnginePool } from "../../src/models/engine.ts";
+import { Engine, EngineRetiredError, type EnginePool } from "../../src/models/engine.ts";
 
 const info = {
   runtime: { name: "x", version: "1" },
@@ -44,12 +44,15 @@ test("an engine that was only unloaded gets its shadow again", async () => {
   expect(pools).toEqual({ started: 2, closed: 1 });
 });
 
-test("a retired engine starts no shadow any more, and closes one that is being started", async () => {
+test.each([
+  ["serving", (engine: Engine) => engine.load()],
+  ["shadow", (engine: Engine) => engine.shadow()],
+])("a retired engine starts no %s host any more, and closes one that is being started", async (_, start) => {
   const { engine, pools } = open();
-  const starting = engine.shadow();
+  const starting = start(engine);
   await engine.retire();
   await starting.catch(() => undefined);
-  await expect(engine.shadow()).rejects.toMatchObject({ code: "conflict" });
-  expect(engine.shadowLoaded).toBe(false);
+  await expect(start(engine)).rejects.toThrow(EngineRetiredError);
+  expect(engine.resident).toBe(false);
   expect(pools.closed).toBeGreaterThanOrEqual(pools.started);
 });
