@@ -71,6 +71,17 @@ export async function writeModel(
   for (const [id, options] of Object.entries(engines)) await writeEngine(folder, name, id, options);
 }
 
+/** Settings of a model whose engine `good` serves and is what the others are measured by, with one rule alone. */
+export function judgedBy(rule: string, policy: object): object {
+  return {
+    task: "classification",
+    reference: "good",
+    active: "good",
+    shadow: { maxUtilization: 1 },
+    policy: { ...policy, rules: [{ rule }] },
+  };
+}
+
 export async function writeEngine(
   folder: string,
   model: string,
@@ -135,7 +146,7 @@ export async function openScene(folder: string, settings: object = {}, log: Log 
         pinnedEngine: engine,
         timeoutMs,
         cancellation: new Cancellation(),
-        receivedAtSeconds: performance.now() / 1000,
+        receivedSeconds: performance.now() / 1000,
       });
     },
     active: async (model) => (await engines(model)).active,
