@@ -49,15 +49,19 @@ export interface Served extends EngineResult {
 export interface InferenceEvents {
   /** Called after the reply was handed back; it can neither delay nor fail it. */
   readonly onServed: (served: Served) => void;
-  /** The engine reported an error on the input, lost its host on it, or did not answer in time. */
+  /**
+   * The engine reported an error on the input, lost its host on it, or had all the time that the model gives and did
+   * not answer. Neither this nor the next is told of pinned requests, which are no evidence of live traffic.
+   */
   readonly onFailed: (failure: {
     readonly model: Model;
     readonly engine: Engine;
     readonly error: Error;
   }) => void;
   /**
-   * The engine gave a request no right answer: it failed, even if another engine answered then, or the time was up, no
-   * sooner than the model's deadline or by the model's own limit.
+   * The engine gave a request no right answer, even if another engine answered then: it failed, lost its host, kept the
+   * request waiting for one beyond the model's deadline, or the time was up, no sooner than the deadline or the model's
+   * own limit after the engine was asked. Told once of a request and engine.
    */
   readonly onUnanswered: (unanswered: { readonly model: Model; readonly engine: Engine }) => void;
   readonly onFailover: (failover: {
@@ -133,6 +137,14 @@ export function createInference(options: InferenceOptions): Inference {
     let engine = first.healthy === 0 ? move(first) : first;
     let askedSeconds = request.receivedSeconds;
     let lostHosts = 0;
+    /** Of this engine, under this request. */
+    let lostHere = false;
+    const missed: Engine[] = [];
+    const miss = (by: Engine) => {
+      if (pinnedEngine !== undefined || missed.includes(by)) return;
+      missed.push(by);
+      onUnanswered({ model, engine: by });
+    };
     for (let attempt = 1; ; attempt++) {
       try {
         const result = await engine.infer({ inputs, outputs, cancellation });
@@ -140,27 +152,32 @@ export function createInference(options: InferenceOptions): Inference {
       } catch (error) {
         if (error instanceof EngineRetiredError) throw error;
         if (!(error instanceof HostLostError)) {
-          if (isEngineFault(error, model, request)) onFailed({ model, engine, error });
-          if (pinnedEngine === undefined && isMiss(error, model, request)) onUnanswered({ model, engine });
+          const givenMs = limitMs(model, request) - (askedSeconds - request.receivedSeconds) * 1000;
+          if (pinnedEngine === undefined && isEngineFault(error, model, givenMs))
+            onFailed({ model, engine, error });
+          if (lostHere || isMiss(error, model, givenMs)) miss(engine);
           throw GatewayError.on(engine.id, error);
         }
-        const ran = error.reason !== "unavailable";
-        if (ran) {
+        if (error.reason !== "unavailable") {
           lostHosts++;
-          onFailed({ model, engine, error });
+          lostHere = true;
+          if (pinnedEngine === undefined) onFailed({ model, engine, error });
         }
         const next = move(engine);
         const gaveUp = engine.failure !== undefined;
         const isOver = lostHosts === 2 || attempt === mostAttempts || (next === engine && gaveUp);
-        if (pinnedEngine === undefined && (ran || gaveUp) && (isOver || next !== engine))
-          onUnanswered({ model, engine });
+        const isLate = (clock.seconds() - askedSeconds) * 1000 > (model.config.deadlineMs ?? Infinity);
+        if ((lostHere || gaveUp || isLate) && (isOver || next !== engine)) miss(engine);
         if (isOver)
           throw GatewayError.on(
             engine.id,
             lostHosts === 2 ? refuse(model, request, error) : away(model, error),
           );
         onFailover({ model, from: engine, to: next, error, id: request.id });
-        if (next !== engine) askedSeconds = clock.seconds();
+        if (next !== engine) {
+          askedSeconds = clock.seconds();
+          lostHere = false;
+        }
         engine = next;
       }
     }
@@ -256,9 +273,8 @@ export function createInference(options: InferenceOptions): Inference {
   return {
     describe,
     async infer(model, request) {
-      const milliseconds = Math.min(request.timeoutMs ?? Infinity, model.config.timeoutMs);
       const { cancellation = new Cancellation() } = request;
-      const endTimeLimit = startTimeLimit(cancellation, milliseconds);
+      const endTimeLimit = startTimeLimit(cancellation, limitMs(model, request));
       load.begin();
       try {
         const served = await serve(model, request, cancellation);
@@ -284,18 +300,21 @@ function away(model: Model, cause: HostLostError): GatewayError {
   return new GatewayError("unavailable", `model "${model.name}": ${cause.message}`, { cause });
 }
 
-/** A time-out speaks against the engine only by the model's own limit: a client may ask for the impossible. */
-function isEngineFault(error: unknown, model: Model, { timeoutMs }: InferenceRequest): error is GatewayError {
-  if (!(error instanceof GatewayError)) return false;
-  const ownLimit = timeoutMs !== undefined && timeoutMs < model.config.timeoutMs;
-  return error.code === "engineFailed" || (error.code === "timeout" && !ownLimit);
+function limitMs({ config }: Model, { timeoutMs = Infinity }: InferenceRequest): number {
+  return Math.min(timeoutMs, config.timeoutMs);
 }
 
-/** There is no answer, and not because the client gave it less time than deadline and model do. */
-function isMiss(error: unknown, { config }: Model, { timeoutMs = Infinity }: InferenceRequest): boolean {
+/** A time-out speaks against the engine only if it had all of the model's limit: a client may ask for the impossible. */
+function isEngineFault(error: unknown, { config }: Model, givenMs: number): error is GatewayError {
+  if (!(error instanceof GatewayError)) return false;
+  return error.code === "engineFailed" || (error.code === "timeout" && givenMs >= config.timeoutMs);
+}
+
+/** There is no answer, and not because the engine was given less time than deadline and model give. */
+function isMiss(error: unknown, { config }: Model, givenMs: number): boolean {
   if (!(error instanceof GatewayError)) return false;
   if (error.code === "engineFailed") return true;
-  return error.code === "timeout" && timeoutMs >= Math.min(config.timeoutMs, config.deadlineMs ?? Infinity);
+  return error.code === "timeout" && givenMs >= Math.min(config.timeoutMs, config.deadlineMs ?? Infinity);
 }
 
 /** The promise, or the cancellation's reason if that comes first (a cold start goes on without its client). */

@@ -16,8 +16,8 @@ export async function openFileStore({ path }: { readonly path: string }): Promis
   await mkdir(join(path, "state"), { recursive: true, mode: 0o700 });
   const lock = lockFile(join(path, "lock"));
   const turns = new Map<string, Promise<void>>();
-  /** Of the last document that was to be written. */
-  let trouble: string | undefined;
+  /** Of each document that could not be written when it was last to be. */
+  const troubles = new Map<string, string>();
   const fileOf = (key: string) => join(path, "state", `${key}.json`);
 
   function readText(key: string): Promise<string | undefined> {
@@ -53,8 +53,8 @@ export async function openFileStore({ path }: { readonly path: string }): Promis
       turns.set(
         key,
         mine.then(
-          () => void (trouble = undefined),
-          (error: Error) => void (trouble = error.message),
+          () => void troubles.delete(key),
+          (error: Error) => void troubles.set(key, error.message),
         ),
       );
       return mine;
@@ -62,7 +62,9 @@ export async function openFileStore({ path }: { readonly path: string }): Promis
     deliver: () => ({ wake() {} }),
     onCommand: () => () => Promise.resolve(),
     get trouble() {
-      return trouble;
+      const [first] = troubles.values();
+      const others = troubles.size - 1;
+      return others > 0 ? `${first}; also ${others} other ${others === 1 ? "document" : "documents"}` : first;
     },
     async close() {
       await Promise.all(turns.values());

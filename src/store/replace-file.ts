@@ -5,9 +5,9 @@ import { syncDirectory } from "../core/sync-directory.ts";
 
 /** Writes beside the file, syncs, renames, syncs the folder: a reader sees the old or the new text, whole, whatever happens. */
 export async function replaceFile(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const beside = `${path}.new`;
   try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
     const file = await open(beside, "w", 0o600);
     try {
       await file.writeFile(text);

@@ -1,6 +1,6 @@
 import type { Model } from "../models/model.ts";
 import type { Changes, Why } from "./changes.ts";
-import type { Action, EngineEvidence } from "./decide.ts";
+import { failing, type Action, type EngineEvidence } from "./decide.ts";
 import type { Tracks } from "./tracks.ts";
 
 /** Makes what was decided happen; in mode `advise` and in a dry run it is said instead, once for each change of mind. */
@@ -43,9 +43,13 @@ export async function carryOut(
     case "canary":
       await changes.beginCanary(model, engine, action.step, why);
       break;
-    case "promote":
-      await changes.moveTo(model, engine, { type: "switch", ...why });
+    case "promote": {
+      const active = looked.find(({ id }) => id === model.active?.id);
+      const fromFails = active ? failing(active) : [];
+      const details = { ...why.details, ...(fromFails.length > 0 && { fromFails }) };
+      await changes.moveTo(model, engine, { type: "switch", ...why, details });
       break;
+    }
     case "hold":
       await changes.hold(model, engine, why);
       break;

@@ -7,6 +7,7 @@ import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Models } from "../models/models.ts";
 import type { Memory } from "./memory.ts";
+import { leavesFailing } from "./model-state.ts";
 import type { Tracks } from "./tracks.ts";
 
 /** Who or what asked for a change, and on which grounds. */
@@ -84,6 +85,7 @@ export function createChanges(options: {
     if (why.type === "rollback") before.rolledBack = true;
     engine.rolledBack = false;
     model.activate(engine);
+    if (leavesFailing(entry)) model.standby = undefined;
     endCanary(model);
     if (before !== engine) {
       tracks.enter(model.name, from, before.rolledBack ? "rolledBack" : "observing");

@@ -251,7 +251,7 @@ const comparative: ReadonlySet<string> = new Set([
 
 type Judged = Pick<EngineEvidence, "verdicts" | "needed">;
 
-function failing({ verdicts }: Judged): string[] {
+export function failing({ verdicts }: Judged): string[] {
   return verdicts.filter(({ verdict }) => verdict === "fail").map(({ rule }) => rule);
 }
 

@@ -22,6 +22,9 @@ export interface Memory {
  */
 const writeDelayMs = 250;
 
+/** What could not be written is tried again after this long, whether anything changes or not. */
+const retryMs = 60_000;
+
 export function createMemory(options: {
   readonly tracks: Tracks;
   readonly store: Store;
@@ -35,13 +38,19 @@ export function createMemory(options: {
   const restoring = new Map<string, Promise<void>>();
   const unwritten = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
+  let retry: NodeJS.Timeout | undefined;
+  let closed = false;
   const writing = new Map<string, Promise<void>>();
 
   function write(): void {
-    timer = undefined;
+    clearTimeout(timer);
+    clearTimeout(retry);
+    timer = retry = undefined;
     for (const name of unwritten) {
       const written = store.write(keyPrefix + name, tracks.model(name).saved).catch((error: unknown) => {
         log.warn({ model: name, err: error }, "state is not stored now; the decision log has it");
+        unwritten.add(name);
+        if (!closed) retry ??= setTimeout(write, retryMs).unref();
       });
       writing.set(name, written);
     }
@@ -77,7 +86,7 @@ export function createMemory(options: {
       timer ??= setTimeout(write, writeDelayMs).unref();
     },
     async close() {
-      clearTimeout(timer);
+      closed = true;
       write();
       await Promise.all(writing.values());
     },

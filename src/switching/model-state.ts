@@ -97,7 +97,7 @@ function afterSwitch(state: SavedState, entry: LogEntry, cooldownSeconds: number
   const moved = from !== null && from !== to;
   const left = type === "rollback" && moved ? withEngine(state.rolledBack, from, entry) : state.rolledBack;
   const rolledBack = to === null ? left : without(left, to);
-  const isGood = moved && !(from in rolledBack) && !(from in state.quarantined);
+  const isGood = moved && !(from in rolledBack) && !(from in state.quarantined) && !leavesFailing(entry);
   const automatic = type === "switch" && trigger === "policy" ? [timeMs] : [];
   return {
     ...state,
@@ -110,6 +110,11 @@ function afterSwitch(state: SavedState, entry: LogEntry, cooldownSeconds: number
     pausedUntilMs: untilMs,
     heldUntilMs: trigger === "manual" ? untilMs : state.heldUntilMs,
   };
+}
+
+/** The policy left an engine that fails its rules: that one is no standby, which would spare it their consequences. */
+export function leavesFailing({ details }: LogEntry): boolean {
+  return details?.["fromFails"] !== undefined;
 }
 
 /** Why this engine, with the artifact it has now, is among those taken out; undefined when it is not. */

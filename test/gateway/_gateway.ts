@@ -29,9 +29,9 @@ export interface Scene {
   ) => Promise<{ state: string; reason: string | null; role: string }>;
   readonly decisions: () => Promise<readonly Entry[]>;
   /** Closes the gateway; the folder stays for another one. */
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
   /** Closes and removes everything. */
-  end(): Promise<void>;
+  readonly end: () => Promise<void>;
 }
 
 export interface Entry {

@@ -299,6 +299,41 @@ describe("events", () => {
   });
 });
 
+describe("HEAD", () => {
+  // Asked for as bytes: a client's library would drop a body that should not be there.
+  const exchange = async (method: string, path: string) => {
+    const reply = await rawExchange(
+      server.port,
+      `${method} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
+    );
+    const [head = "", ...body] = reply.split("\r\n\r\n");
+    return { head: head.replace(/\r\nDate: .*/, ""), body: body.join("") };
+  };
+
+  it.each([
+    ["/v2", 200],
+    ["/nope", 404],
+    ["/v2/models/other", 404],
+    ["/v2/models/copy/infer", 405],
+  ])("%s has status %i, its content-length and no body", async (path, status) => {
+    const { head, body } = await exchange("HEAD", path);
+    expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(head).toMatch(/\r\ncontent-length: [1-9]/);
+    expect(body).toBe("");
+  });
+
+  it("has the head of the GET", async () => {
+    expect((await exchange("HEAD", "/v2")).head).toBe((await exchange("GET", "/v2")).head);
+  });
+
+  it("/metrics, which is sent in pieces, has its type and no body", async () => {
+    const { head, body } = await exchange("HEAD", "/metrics");
+    expect(head).toMatch(/^HTTP\/1.1 200 /);
+    expect(head).toMatch(/content-type: text\/plain; version=0\.0\.4/);
+    expect(body).toBe("");
+  });
+});
+
 describe("what is no route", () => {
   it.each([
     ["/nope"],

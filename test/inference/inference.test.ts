@@ -49,7 +49,7 @@ function request(fields: Partial<InferenceRequest> = {}): InferenceRequest {
     outputs: undefined,
     pinnedEngine: undefined,
     timeoutMs: undefined,
-    receivedSeconds: 0,
+    receivedSeconds: systemClock.seconds(),
     ...fields,
   };
 }
@@ -145,12 +145,13 @@ describe("a live failure", () => {
   const fails: Infer = () => Promise.reject(new GatewayError("engineFailed", "cannot"));
 
   /** An active engine and a standby that may take over. */
-  function twoOf(active: Infer, standby: Infer): Model {
-    const model = modelOf("active", (asked) => {
+  function twoOf(active: Infer, standby: Infer, deadlineMs?: number): Model {
+    const noHost: Infer = (asked) => {
       // Its only host goes with the first request.
       Object.assign(model.active as object, { healthy: 0 });
       return active(asked);
-    });
+    };
+    const model = modelOf("active", noHost, deadlineMs);
     Object.assign(model, { standby: engineOf("standby", standby) });
     return model;
   }
@@ -162,7 +163,7 @@ describe("a live failure", () => {
       "a pinned request speaks of no live traffic",
       modelOf("a", fails),
       { pinnedEngine: "a" },
-      1,
+      0,
       [],
       "engineFailed",
     ],
@@ -176,7 +177,47 @@ describe("a live failure", () => {
     ["a request that only waited for it was not its own", twoOf(lost("unavailable"), answer), {}, 0, []],
     ["two engines lost", twoOf(lost("exited"), lost("hung")), {}, 2, ["active", "standby"], "unavailable"],
     ["one engine lost twice", modelOf("a", lost("exited")), {}, 2, ["a"], "unavailable"],
-    ["one that answers after all", modelOf("a", once(lost("exited"))), {}, 1, []],
+    ["one that answers after all", modelOf("a", inTurn(lost("exited"), answer)), {}, 1, []],
+    ["one pinned and lost", modelOf("a", inTurn(lost("exited"), answer)), { pinnedEngine: "a" }, 0, []],
+    [
+      "a request that waited for it beyond the deadline",
+      twoOf(after(40, lost("unavailable")), answer, 20),
+      {},
+      0,
+      ["active"],
+    ],
+    [
+      "one lost, and then not available",
+      modelOf("a", inTurn(lost("exited"), lost("unavailable"))),
+      {},
+      1,
+      ["a"],
+      "unavailable",
+    ],
+    [
+      "one lost, and then silent until the client's own limit",
+      modelOf("a", inTurn(lost("exited"), hang), 150),
+      { timeoutMs: 10 },
+      1,
+      ["a"],
+      "timeout",
+    ],
+    [
+      "the second engine is not late with what is left of the time",
+      twoOf(after(150, lost("hung")), hang, 100),
+      {},
+      1,
+      ["active"],
+      "timeout",
+    ],
+    [
+      "it is when that was no less than the deadline",
+      twoOf(after(40, lost("hung")), hang, 20),
+      {},
+      1,
+      ["active", "standby"],
+      "timeout",
+    ],
   ])("%s", async (_, model, fields, failed, missed, code) => {
     const { inference, faults, unanswered } = open(() => model);
     const answered = inference.infer(model, request(fields));
@@ -186,6 +227,33 @@ describe("a live failure", () => {
     expect(unanswered).toEqual(missed);
   });
 
+  test("of an engine that is lost, and lost again after another was, is one miss", async () => {
+    const setHealthy = (engine: Engine | undefined, healthy: number) =>
+      Object.assign(engine as object, { healthy });
+    const model = twoOf(lost("exited"), (asked) => {
+      setHealthy(model.standby, 0);
+      setHealthy(model.active, 1);
+      return lost("unavailable")(asked);
+    });
+    const { inference, unanswered } = open(() => model);
+    await expect(inference.infer(model, request())).rejects.toMatchObject({ code: "unavailable" });
+    expect(unanswered).toEqual(["active"]);
+  });
+
+  test("of an engine whose request moves when its second try finds no host is still one", async () => {
+    const model = twoOf(
+      inTurn((asked) => {
+        // Another instance is there for the first moment.
+        Object.assign(model.active as object, { healthy: 1 });
+        return lost("exited")(asked);
+      }, lost("unavailable")),
+      answer,
+    );
+    const { inference, unanswered } = open(() => model);
+    await inference.infer(model, request());
+    expect(unanswered).toEqual(["active"]);
+  });
+
   test("names its engine", async () => {
     const model = twoOf(lost("exited"), fails);
     const { inference } = open(() => model);
@@ -193,10 +261,7 @@ describe("a live failure", () => {
   });
 
   test("an engine that takes over is timed from then on", async () => {
-    const model = twoOf(async (asked) => {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      return lost("hung")(asked);
-    }, answer);
+    const model = twoOf(after(50, lost("hung")), answer);
     const served: Served[] = [];
     const { inference } = open(
       () => model,
@@ -214,8 +279,12 @@ function refuses(code: "invalid"): Infer {
   return () => Promise.reject(new GatewayError(code, "refused"));
 }
 
-/** Then it answers. */
-function once(first: Infer): Infer {
+/** One after another; the last stays. */
+function inTurn(...infers: Infer[]): Infer {
   let asked = 0;
-  return (request) => (asked++ === 0 ? first(request) : answer(request));
+  return (request) => (infers[Math.min(asked++, infers.length - 1)] ?? answer)(request);
+}
+
+function after(milliseconds: number, infer: Infer): Infer {
+  return (request) => new Promise((resolve) => setTimeout(resolve, milliseconds)).then(() => infer(request));
 }

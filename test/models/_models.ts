@@ -26,7 +26,7 @@ const answer = {
 /** A pool that starts when it is told to, and whose requests wait for their host to be lost once `holds` is set. */
 function createHeldPool() {
   const held = { holds: false, closed: false, start: () => {}, lose: () => {}, pool: {} as EnginePool };
-  let refuse = (_: Error) => {};
+  let refuse: (error: Error) => void = () => {};
   const started = new Promise<void>((resolve, reject) => {
     held.start = resolve;
     refuse = reject;

@@ -12,7 +12,7 @@ test("closing in the middle of a reload closes the engines that it brings", asyn
 });
 
 test("what is asked for after closing starts no host", async () => {
-  const { models, opened, reload } = await openModels();
+  const { models, reload } = await openModels();
   await models.close();
   await expect(reload()).rejects.toThrow("shutting down");
   await expect(models.wake(models.get("m"))).rejects.toThrow("shutting down");

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm, rmdir } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, rmdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -53,6 +53,28 @@ describe.each(drivers)("store %s", (_, missing, open) => {
     await rmdir(inTheWay);
     await store.write("k", {});
     expect(store.trouble).toBeUndefined();
+    await store.close();
+  });
+
+  test.skipIf(missing)("what one document can does not hide what another cannot", async () => {
+    const store = await open(path);
+    const blocked = ["a", "b"].map((key) => join(path, `state/${key}.json.new`));
+    for (const inTheWay of blocked) await mkdir(inTheWay);
+    for (const key of ["a", "b"]) await expect(store.write(key, {})).rejects.toThrow(/cannot be written/);
+    await store.write("c", {});
+    expect(store.trouble).toMatch(/a\.json.*EISDIR.*; also 1 other document/);
+    for (const inTheWay of blocked) await rmdir(inTheWay);
+    await store.write("a", {});
+    expect(store.trouble).toMatch(/b\.json.*EISDIR.*store\.path$/);
+    await store.write("b", {});
+    expect(store.trouble).toBeUndefined();
+    await store.close();
+  });
+
+  test.skipIf(missing)("a folder that cannot be made is told with the remedy too", async () => {
+    const store = await open(path);
+    await writeFile(join(path, "state/repo"), "");
+    await expect(store.write("repo/model", {})).rejects.toThrow(/cannot be written.*free disk space/);
     await store.close();
   });
 

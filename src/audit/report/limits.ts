@@ -17,7 +17,8 @@ export function limits(kind: Report["kind"]): string[] {
             "not corrected for the number of engines; the verdicts' bounds hold at any number of looks.",
         ]
       : [
-          "The active engine's deadline figures are from receipt to reply, shadow runs are timed inside the engine: the two are not compared.",
+          "The active engine's deadline figures are from receipt to reply, from the take-over on where another engine was lost; " +
+            "shadow runs are timed inside the engine: the two are not compared.",
           "Of every block of time (policy.blockMs) one observation is counted, so that bursts do not narrow the bounds. The " +
             "bound on misses is for one look; a request that the engine failed on is a missed deadline, even if another engine answered it.",
           "Divergence figures cover the last five minutes, counts everything since the gateway started.",

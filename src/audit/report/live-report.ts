@@ -170,8 +170,8 @@ async function liveEngine(
 }
 
 /**
- * Of answers to clients, from receipt to reply; runs of misses are not kept. Misses come in bursts, so the bound is
- * taken from one request of every block, where they count as one.
+ * Of answers to clients, from receipt to reply, from the take-over on where another engine was lost; runs of misses are
+ * not kept. Misses come in bursts, so the bound is taken from one request of every block, where they count as one.
  */
 function liveRealTime(
   { counts, live, rates }: Evidence,
