@@ -16,6 +16,10 @@ export function streamEvents(
     // nginx would hold events back.
     "x-accel-buffering": "no",
   });
+  if (request.method === "HEAD") {
+    response.end();
+    return;
+  }
   response.write(`retry: ${retryMs}\n\n`);
 
   const send = (text: string): void => {

@@ -304,7 +304,7 @@ describe("HEAD", () => {
   const exchange = async (method: string, path: string) => {
     const reply = await rawExchange(
       server.port,
-      `${method} ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
+      `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
     );
     const [head = "", ...body] = reply.split("\r\n\r\n");
     return { head: head.replace(/\r\nDate: .*/, ""), body: body.join("") };
@@ -331,6 +331,14 @@ describe("HEAD", () => {
     expect(head).toMatch(/^HTTP\/1.1 200 /);
     expect(head).toMatch(/content-type: text\/plain; version=0\.0\.4/);
     expect(body).toBe("");
+  });
+
+  it("/v1/events, which never end, ends with its head", async () => {
+    const { head, body } = await exchange("HEAD", "/v1/events");
+    expect(head).toMatch(/^HTTP\/1.1 200 /);
+    expect(head).toMatch(/content-type: text\/event-stream/);
+    expect(body).toBe("");
+    expect(stub.events.quiet).toBe(true);
   });
 });
 
