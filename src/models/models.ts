@@ -101,7 +101,10 @@ export function createModels(options: ModelsOptions): Models {
     return new Engine({
       folder,
       openPool: (engineFolder, role) => openPool(config, engineFolder, role),
-      admit: (engine, role) => budget.admit(engine, role),
+      async admit(engine, role) {
+        if (closed) throw new GatewayError("unavailable", "the gateway is shutting down");
+        await budget.admit(engine, role);
+      },
       onChange: (engine) => {
         if (engine.state !== "loading") budget.settle(engine);
         // A retired engine's end must not pass for the state of the one that has taken its name.
@@ -232,8 +235,8 @@ export function createModels(options: ModelsOptions): Models {
     onEvent({ type: "removed", name });
   }
 
-  async function unloadEngines(model: Model): Promise<void> {
-    await Promise.all([...model.engines.values()].map((engine) => engine.unload()));
+  async function unloadEngines(model: Model | undefined): Promise<void> {
+    await Promise.all([...(model?.engines.values() ?? [])].map((engine) => engine.unload()));
   }
 
   async function prepare(name: string): Promise<void> {
@@ -353,9 +356,9 @@ export function createModels(options: ModelsOptions): Models {
       if (closed) return;
       closed = true;
       clearInterval(sweep);
-      await Promise.all(
-        [...models.values()].map((model) => turns.take(model.name, () => unloadEngines(model))),
-      );
+      // By name: a load that is under way may bring another model.
+      const names = [...models.keys()];
+      await Promise.all(names.map((name) => turns.take(name, () => unloadEngines(models.get(name)))));
     },
   };
 }
