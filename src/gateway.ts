@@ -291,12 +291,13 @@ export async function createGateway(options: {
       closed = true;
       await stopCommands();
       live.close();
-      await selfChecks.close();
-      await shadow.close();
+      // These begin nothing more; what they are at ends with its hosts, which on a busy machine may not answer for long.
+      const beside = [selfChecks.close(), shadow.close()];
       // Before the models: a decision under way must not load what was just unloaded.
       await controller.close();
       await models.close();
       await comparer.close();
+      await Promise.all(beside);
       await keeper.close();
       await feedback.close();
       cpu.close();

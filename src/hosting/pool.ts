@@ -44,7 +44,7 @@ export interface PoolOptions {
   readonly onEvent?: (event: PoolEvent) => void;
   /** How long start-up of one host may take. Default 120. */
   readonly startTimeoutSeconds?: number;
-  /** How long `close` waits for what is queued and running. Default 30. */
+  /** How long `close` waits for what is queued and running in serving hosts. Default 30. */
   readonly drainSeconds?: number;
   /** After which an instance above `instances.min` is taken away. Default 30. */
   readonly idleSeconds?: number;
@@ -90,7 +90,7 @@ export interface Pool extends Runner {
   }[];
   /** PING's fields of every live instance, such as `deviceBytes`; a host that runs answers when it is done. */
   ping(): Promise<readonly Readonly<Record<string, unknown>>[]>;
-  /** Answers what is queued, then unloads and ends every host. */
+  /** Answers what is queued (not in the shadow), then unloads and ends every host. */
   close(): Promise<void>;
 }
 
@@ -336,11 +336,13 @@ export function createPool(options: PoolOptions): Pool {
 
   async function close(): Promise<void> {
     clearInterval(scaling);
-    await new Promise<void>((resolve) => {
-      drained = resolve;
-      setTimeout(resolve, (options.drainSeconds ?? 30) * 1000).unref();
-      settle();
-    });
+    // Nobody waits for what a shadow host is at, which on a busy machine may take it for ever.
+    if (priority !== "shadow")
+      await new Promise<void>((resolve) => {
+        drained = resolve;
+        setTimeout(resolve, (options.drainSeconds ?? 30) * 1000).unref();
+        settle();
+      });
     closing.abort();
     for (const job of queue.splice()) job.reject(new HostLostError("unavailable", `${name} was unloaded`));
     await Promise.all(seats.map(retire));

@@ -40,6 +40,7 @@ export function createSelfCheckSchedule(options: {
     const labels = { model: model.name, engine: engine.id };
     try {
       const checks = await run(model, engine);
+      if (state.closed) return;
       const failed = checks.filter(({ passed }) => !passed);
       log.debug({ ...labels, checks }, "self-check");
       if (failed.length > 0) await onDisagreement(model, engine, failed);

@@ -215,6 +215,8 @@ export function createShadow(options: {
         if (runs.length > 0) await onResult({ served, runs });
         await rest(runs);
       } catch (error) {
+        // Whoever ends the gateway ends hosts and comparisons under it.
+        if (state.closed) return;
         onDropped(model, "failed");
         log.error({ model, id: served.id, err: error }, "a shadow run failed");
       }

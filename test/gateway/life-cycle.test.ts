@@ -1,5 +1,6 @@
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { newFolder, numbers, openScene, writeEngine, writeModel, type Scene } from "./_gateway.ts";
 
@@ -102,8 +103,9 @@ describe("life of a model", () => {
     })();
     await writeEngine(folder, "m", "b", {});
     const yaml = join(folder, "models/m/model.yaml");
-    await writeFile(yaml, (await readFile(yaml, "utf8")).replace("{", '{"timeoutMs": 777,'));
+    await writeFile(yaml, (await readFile(yaml, "utf8")).replace("{", '{"labels": ["x"],'));
     await services.models.load("m");
+    expect(await services.models.describe("m")).toMatchObject({ labels: ["x"] });
     expect((await infer("m", { engine: "b" })).engine).toBe("b");
     await rm(join(folder, "models/m/engines/b"), { recursive: true });
     await services.models.load("m");
@@ -111,6 +113,16 @@ describe("life of a model", () => {
     state.done = true;
     await client;
     expect(state.answers).toBeGreaterThan(0);
+  });
+
+  test("the gateway ends without waiting for hosts that do not come up in the shadow", async () => {
+    const opened = await open(async (folder) => {
+      await writeModel(folder, "m", { a: { fault: "loadsOnce" }, b: { fault: "loadsOnce" } });
+      await writeFile(join(folder, "models/m/engines/b/loaded"), "");
+    });
+    await opened.infer("m");
+    await nextTurn();
+    await opened.stop();
   });
 
   test("an engine that a reload removed leaves no metrics behind; one that it rebuilt shows its own", async () => {

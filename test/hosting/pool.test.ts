@@ -243,6 +243,19 @@ describe("closing", () => {
     await expect(result).rejects.toMatchObject({ reason: "unavailable" });
     expect(isAlive(pid)).toBe(false);
   });
+
+  test("does not wait for shadow hosts", async () => {
+    const hour = { drainSeconds: 3600, watchdogMs: 3_600_000 };
+    const { pool } = testPool("typescript", commandOnly, { priority: "shadow", ...hour });
+    await pool.start();
+    const pid = pool.processes[0]?.pid as number;
+    process.kill(pid, "SIGSTOP");
+    const result = pool.infer({ inputs: [command(commands.nothing)] });
+    result.catch(() => {});
+    await pool.close();
+    await expect(result).rejects.toMatchObject({ reason: "unavailable" });
+    expect(isAlive(pid)).toBe(false);
+  });
 });
 
 test("an engine whose hosts die 5 times without an answer between has failed", async () => {

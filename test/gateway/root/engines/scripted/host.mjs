@@ -67,6 +67,14 @@ function answer(request, payload, engineNanoseconds = 0n) {
   fs.writeSync(3, Buffer.concat([head, payload]));
 }
 
+function load({ manifest, directory }) {
+  options = manifest.options;
+  if (options.fault !== "loadsOnce") return;
+  const mark = `${directory}/loaded`;
+  if (fs.existsSync(mark)) sleep(1e12);
+  fs.writeFileSync(mark, "");
+}
+
 function infer(head, payload) {
   const inputs = payload.readUInt16LE(0);
   const wanted = payload.readUInt16LE(2);
@@ -106,7 +114,7 @@ for (;;) {
   const payload = read(head.readUInt32LE(24));
   switch (head.readUInt16LE(4)) {
     case 1:
-      options = JSON.parse(payload.toString()).manifest.options;
+      load(JSON.parse(payload.toString()));
       answer(
         head,
         Buffer.from(
