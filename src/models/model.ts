@@ -59,21 +59,32 @@ export class Model {
 
   /** Engines that run in shadow: the configured ones, by default all, but the active one; the reference always. */
   get candidates(): Engine[] {
-    const chosen = this.config.candidates;
-    return [...this.engines.values()].filter(
-      (engine) =>
-        engine !== this.#active &&
-        (chosen === undefined || chosen.includes(engine.id) || engine === this.reference),
-    );
+    return [...this.engines.values()].filter((engine) => this.#isCandidate(engine));
   }
 
-  /** Engines that run beside the live traffic, the active one as control; none where there is nobody to compare it with. */
+  /** There is somebody to compare the active engine with. Asked for every live request, so it makes no list. */
+  get isShadowed(): boolean {
+    if (this.config.shadow.sampleRate === 0) return false;
+    for (const engine of this.engines.values()) if (this.#isCompared(engine)) return true;
+    return false;
+  }
+
+  /** Engines that run beside the live traffic, the active one as control; none unless it `isShadowed`. */
   get shadowed(): Engine[] {
-    if (this.config.shadow.sampleRate === 0) return [];
-    // The others are measured by the reference, so that it goes on even in quarantine.
-    const candidates = this.candidates.filter((engine) => !engine.quarantined || engine === this.reference);
-    if (candidates.length === 0) return [];
-    return this.#active && !this.#active.quarantined ? [this.#active, ...candidates] : candidates;
+    if (!this.isShadowed) return [];
+    const compared = [...this.engines.values()].filter((engine) => this.#isCompared(engine));
+    return this.#active && !this.#active.quarantined ? [this.#active, ...compared] : compared;
+  }
+
+  #isCandidate(engine: Engine): boolean {
+    if (engine === this.#active) return false;
+    const chosen = this.config.candidates;
+    return chosen === undefined || chosen.includes(engine.id) || engine === this.reference;
+  }
+
+  /** The others are measured by the reference, so that it goes on even in quarantine. */
+  #isCompared(engine: Engine): boolean {
+    return this.#isCandidate(engine) && (!engine.quarantined || engine === this.reference);
   }
 
   roleOf(engine: Engine): EngineRole {

@@ -70,7 +70,7 @@ export function createSelfCheckSchedule(options: {
     check,
     loaded(model) {
       const { active } = model;
-      if (!active || model.shadowed.length > 0 || checkedOnce.has(active)) return;
+      if (!active || model.isShadowed || checkedOnce.has(active)) return;
       checkedOnce.add(active);
       // Not waited for at the end either: it fails quietly when its instance is closed under it.
       void check(model, active);

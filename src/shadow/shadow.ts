@@ -228,7 +228,7 @@ export function createShadow(options: {
     offer(served) {
       const { model, pinned } = served;
       const { sampleRate, maxQueue } = model.config.shadow;
-      if (state.closed || pinned || model.shadowed.length === 0) return;
+      if (state.closed || pinned || !model.isShadowed) return;
       if (random() >= sampleRate) return onDropped(model.name, "sampled_out");
       // A long run may be under way: what will not be run any more gives its place and its memory to this one.
       for (const job of queue.shed(stale)) drop(job);

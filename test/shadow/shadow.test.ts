@@ -4,6 +4,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { HostLostError } from "../../src/core/engine.ts";
 import { silentLog } from "../../src/core/log.ts";
 import type { Engine } from "../../src/models/engine.ts";
+import { modelSchema } from "../../src/models/manifest.ts";
 import { Model } from "../../src/models/model.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
 import { FairQueue } from "../../src/shadow/fair-queue.ts";
@@ -30,24 +31,19 @@ function engineOf(id: string, infers: () => Promise<unknown> = () => Promise.res
   return engine as unknown as Counted;
 }
 
-type Stub = Model & { config: { shadow: { sampleRate: number } } };
+type Stub = Model & { config: { shadow: { sampleRate: number }; reference: string } };
 
-function modelOf(active: Engine, candidates: Engine[], state = "ready"): Stub {
-  const config = { shadow: { sampleRate: 1, maxQueue: 4, maxUtilization: 1 } };
+function modelOf(active: Engine, candidates: Engine[], state: Model["state"] = "ready"): Stub {
   const model = new Model({
     name: "m",
     directory: "",
-    config: config as never,
-    engines: new Map(),
+    config: modelSchema.parse({ name: "m", reference: "none", shadow: { maxQueue: 4, maxUtilization: 1 } }),
+    engines: new Map([active, ...candidates].map((engine) => [engine.id, engine])),
     broken: new Map(),
   });
-  const stub = Object.assign(model, { state });
+  model.state = state;
   model.activate(active);
-  Object.defineProperties(stub, {
-    candidates: { value: candidates },
-    reference: { value: undefined, writable: true },
-  });
-  return stub;
+  return model as Stub;
 }
 
 interface Scene {
@@ -216,7 +212,7 @@ describe("what is counted", () => {
     const [first, second, third] = outcomes;
     const b = engineOf("b", infer[second]);
     const model = modelOf(engineOf("a", infer[first]), [b, engineOf("c", infer[third])]);
-    Object.assign(model, { reference: b });
+    model.config.reference = b.id;
     const { shadow, offer, results, dropped } = open();
     const last = engineOf("z");
     offer(model);
