@@ -153,7 +153,7 @@ export async function createGateway(options: {
 
   /** An engine that gave up changes who can serve, so the log has it. */
   function noteFailed(name: string, engine: string, reason: string): void {
-    const model = models.list().find((each) => each.name === name);
+    const model = models.find(name);
     const about = { from: engine, to: null, trigger: "health", actor: "gateway", reason } as const;
     if (model)
       controller

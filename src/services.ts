@@ -59,16 +59,7 @@ export function createServices(parts: {
         return described instanceof Promise ? described.then(signatureOf) : signatureOf(described);
       },
       async infer(name, request) {
-        const served = await inference.infer(models.get(name), {
-          id: request.id,
-          inputs: request.inputs,
-          outputs: request.outputs,
-          pinnedEngine: request.pinnedEngine,
-          timeoutMs: request.timeoutMs,
-          cancellation: request.cancellation,
-          receivedSeconds: request.receivedAtSeconds,
-          traceParent: request.traceParent,
-        });
+        const served = await inference.infer(models.get(name), request);
         const { engine, outputs, queueSeconds, engineSeconds } = served;
         return { engine: engine.id, outputs, queueSeconds, engineSeconds };
       },
@@ -76,7 +67,7 @@ export function createServices(parts: {
       onAnswered(record) {
         record.trace?.end(record);
         if (requestLog) requestLog.info(requestLine(record), "request");
-        const model = models.list().find(({ name }) => name === record.model);
+        const model = models.find(record.model);
         // Names that clients make up must not become label values.
         if (!model) return;
         const deadlineMs = model.config.deadlineMs;
@@ -102,8 +93,7 @@ export function createServices(parts: {
           models.get(name);
           return { ready: true };
         } catch (error) {
-          if (error instanceof GatewayError && error.code === "notFound" && !isUnloaded(models, name))
-            throw error;
+          if (error instanceof GatewayError && error.code === "notFound" && !models.find(name)) throw error;
           return { ready: false, reason: (error as Error).message };
         }
       },
@@ -213,10 +203,6 @@ function exemplarOf({ id, trace }: AnswerRecord) {
   const traceId = trace?.recordedTraceId;
   if (traceId !== undefined) return { trace_id: traceId };
   return id !== undefined && id.length <= 100 ? { request_id: id } : undefined;
-}
-
-function isUnloaded(models: Models, name: string): boolean {
-  return models.list().some((model) => model.name === name && model.state === "unloaded");
 }
 
 function descriptionOf({ model, info }: { model: Model; info: EngineInfo }): ModelDescription {

@@ -362,7 +362,10 @@ export function createPool(options: PoolOptions): Pool {
     },
     infer,
     get healthy() {
-      return live().length;
+      // Asked for every request, so it makes no list.
+      let healthy = 0;
+      for (const { instance } of seats) if (instance !== undefined) healthy += 1;
+      return healthy;
     },
     get pending() {
       return queue.length;

@@ -41,8 +41,8 @@ export function createInferHandler(
   const limit = { bytes: bodyBytes, remedy: "send less, or raise limits.bodyBytes in crosscheck.yaml" };
 
   return async (request, response, model, version) => {
-    const receivedAtSeconds = clock.seconds();
-    const trace = inference.trace?.(request.headers, model, receivedAtSeconds);
+    const receivedSeconds = clock.seconds();
+    const trace = inference.trace?.(request.headers, model, receivedSeconds);
     if (trace) response.setHeader("traceparent", trace.traceParent);
     const cancellation = new Cancellation();
     let gone = false;
@@ -79,7 +79,7 @@ export function createInferHandler(
       let waitedSeconds = 0;
       if (resolving instanceof Promise) {
         const waitFrom = clock.seconds();
-        signature = await within(resolving, timeoutMs, receivedAtSeconds, clock);
+        signature = await within(resolving, timeoutMs, receivedSeconds, clock);
         waitedSeconds = clock.seconds() - waitFrom;
       } else {
         signature = resolving;
@@ -89,7 +89,7 @@ export function createInferHandler(
       id = envelope.id ?? headerId(request) ?? randomUUID();
       const decodedAt = clock.seconds();
       decodeSeconds = decodedAt - decodeFrom - waitedSeconds;
-      receiptSeconds = decodedAt - receivedAtSeconds;
+      receiptSeconds = decodedAt - receivedSeconds;
 
       reply = await inference.infer(model, {
         id,
@@ -98,7 +98,7 @@ export function createInferHandler(
         pinnedEngine: envelope.pinnedEngine,
         timeoutMs,
         cancellation,
-        receivedAtSeconds,
+        receivedSeconds,
         traceParent: trace?.traceParent,
       });
 
@@ -120,7 +120,7 @@ export function createInferHandler(
         engine: reply?.engine,
         status: gone ? clientGone : response.statusCode,
         answeredAtMs: clock.now().getTime(),
-        seconds: clock.seconds() - receivedAtSeconds,
+        seconds: clock.seconds() - receivedSeconds,
         queueSeconds: reply?.queueSeconds ?? 0,
         engineSeconds: reply?.engineSeconds ?? 0,
         receiptSeconds,

@@ -34,7 +34,7 @@ export interface InferenceService {
   infer(model: string, request: InferenceRequest): Promise<InferenceReply>;
   /** Begins the request's span; absent where tracing is off. */
   readonly trace?:
-    | ((headers: IncomingHttpHeaders, model: string, receivedAtSeconds: number) => RequestTrace)
+    | ((headers: IncomingHttpHeaders, model: string, receivedSeconds: number) => RequestTrace)
     | undefined;
   /** Told once per infer request after its reply was handed to the socket; its errors are logged, never sent. */
   onAnswered?(record: AnswerRecord): void;
@@ -56,12 +56,12 @@ export interface InferenceRequest {
   readonly outputs: readonly string[] | undefined;
   /** `parameters.engine`: any engine of the model, by id; the caller has been allowed to pin. */
   readonly pinnedEngine: string | undefined;
-  /** The request's own hard limit, counted from `receivedAtSeconds`; the model's `timeoutMs` holds beside it. */
+  /** The request's own hard limit, counted from `receivedSeconds`; the model's `timeoutMs` holds beside it. */
   readonly timeoutMs: number | undefined;
   /** Cancelled when the client goes away, or the time is up. */
   readonly cancellation: Cancellation;
   /** Clock.seconds() when the request's headers had been read. */
-  readonly receivedAtSeconds: number;
+  readonly receivedSeconds: number;
   /** W3C traceparent of the request's span. */
   readonly traceParent?: string | undefined;
 }

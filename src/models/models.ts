@@ -53,6 +53,8 @@ export interface Models {
   readonly started: boolean;
   /** @throws GatewayError `notFound` for an unknown or unloaded model, `unavailable` for a failed one. */
   get(name: string): Model;
+  /** The model in whatever state it is. */
+  find(name: string): Model | undefined;
   list(): readonly Model[];
   index(): Promise<IndexEntry[]>;
   /** Reads the folder anew and puts it in force; the old state serves until the new one is warm. */
@@ -321,6 +323,7 @@ export function createModels(options: ModelsOptions): Models {
         `model "${name}" is not known; GET /v2/models/stats or POST /v2/repository/index list the models`,
       );
     },
+    find: (name) => models.get(name),
     list: () => [...models.values()],
     async index() {
       const names = new Set([...(await repository.names()), ...models.keys()]);

@@ -58,7 +58,7 @@ export interface Controller {
 const checkMs = 500;
 
 export function createController(options: {
-  readonly models: Pick<Models, "get" | "list" | "wake">;
+  readonly models: Pick<Models, "get" | "find" | "list" | "wake">;
   readonly decisions: DecisionLog;
   readonly store: Store;
   /** Prefix of this repository's keys in the store. */
@@ -171,8 +171,6 @@ export function createController(options: {
     await changes.note(model, { type: "advice", ...advice });
   }
 
-  const currentOf = (name: string) => models.list().find((model) => model.name === name);
-
   function servingCanary(model: Model): ModelTrack["canary"] {
     const canary = tracks.peek(model.name)?.canary;
     return canary?.engine.serving && !canary.engine.quarantined ? canary : undefined;
@@ -183,7 +181,7 @@ export function createController(options: {
     awaited.add(name);
     try {
       await inTurn(name, async () => {
-        const model = currentOf(name);
+        const model = models.find(name);
         if (model) await checkModel(model);
       });
     } catch (error) {
@@ -263,7 +261,7 @@ export function createController(options: {
     },
     quarantine: ({ name }, engine, reason, grounds) =>
       inTurn(name, async () => {
-        const model = currentOf(name);
+        const model = models.find(name);
         // An engine that was replaced meanwhile has taken its faults along.
         if (model?.engines.get(engine.id) === engine) await quarantine(model, engine, reason, grounds);
       }),

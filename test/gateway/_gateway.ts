@@ -135,7 +135,7 @@ export async function openScene(folder: string, settings: object = {}, log: Log 
         pinnedEngine: engine,
         timeoutMs,
         cancellation: new Cancellation(),
-        receivedAtSeconds: performance.now() / 1000,
+        receivedSeconds: performance.now() / 1000,
       });
     },
     active: async (model) => (await engines(model)).active,
