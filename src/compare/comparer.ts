@@ -17,8 +17,6 @@ export interface Comparer {
     options: CompareOptions,
     givenUp?: ReadonlySet<number>,
   ): Promise<Difference[]>;
-  /** Jobs not answered yet. */
-  readonly pending: number;
   close(): Promise<void>;
 }
 
@@ -110,9 +108,6 @@ export function createComparer({ limitSeconds = usualLimitSeconds } = {}): Compa
         to.ref();
         if (waiting.size === 1) watch(to);
       });
-    },
-    get pending() {
-      return waiting.size;
     },
     async close() {
       closed = true;

@@ -57,7 +57,6 @@ export function openAuditor({
     comparer: {
       compare: async (outputs, pairs, options) =>
         pairs.map(([a, b]) => compareOutputs(outputs[a] ?? [], outputs[b] ?? [], options)),
-      pending: 0,
       close: async () => {},
       ...change,
     },

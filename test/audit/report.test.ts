@@ -254,7 +254,6 @@ describe("the live report", () => {
       comparer: {
         compare: async (outputs, pairs, options) =>
           pairs.map(([a, b]) => compareOutputs(outputs[a] ?? [], outputs[b] ?? [], options)),
-        pending: 0,
         close: async () => {},
       },
       metrics,
