@@ -71,6 +71,17 @@ export async function writeModel(
   for (const [id, options] of Object.entries(engines)) await writeEngine(folder, name, id, options);
 }
 
+/** Settings of a model whose engine `good` serves and is what the others are measured by, with one rule alone. */
+export function judgedBy(rule: string, policy: object): object {
+  return {
+    task: "classification",
+    reference: "good",
+    active: "good",
+    shadow: { maxUtilization: 1 },
+    policy: { ...policy, rules: [{ rule }] },
+  };
+}
+
 export async function writeEngine(
   folder: string,
   model: string,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { newFolder, openScene, writeModel, type Scene, type ScriptedEngine } from "./_gateway.ts";
+import { judgedBy, newFolder, openScene, writeModel, type Scene, type ScriptedEngine } from "./_gateway.ts";
 
 /** Engines with a fault that a person has made active; what was active before is the standby. */
 const policy = {
@@ -30,14 +30,7 @@ beforeAll(async () => {
       folder,
       `m${place}`,
       { good, bad: { ...good, ...fault } },
-      {
-        task: "classification",
-        reference: "good",
-        active: "good",
-        shadow: { maxUtilization: 1 },
-        policy: { ...policy, rules: [{ rule }] },
-        ...settings,
-      },
+      { ...judgedBy(rule, policy), ...settings },
     );
   scene = await openScene(folder);
   const models = faults.map((_, place) => `m${place}`);

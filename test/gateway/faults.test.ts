@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { newFolder, openScene, writeModel, type Scene } from "./_gateway.ts";
+import { judgedBy, newFolder, openScene, writeModel, type Scene } from "./_gateway.ts";
 
 /**
  * The controller against engines whose faults are known. Evidence counts one observation per block, so blocks are made
@@ -17,7 +17,6 @@ const policy = {
   maxSwitchesPerHour: 1000,
   canary: { steps: [50] },
 };
-const shadow = { sampleRate: 1, maxQueue: 64, maxUtilization: 1 };
 const good = { sleepMicroseconds: 1000 };
 
 /** A fault, the rule that finds it, and the rules that are looked at (its own alone gets all of alpha). */
@@ -35,13 +34,7 @@ let clients: Promise<unknown> = Promise.resolve();
 
 beforeAll(async () => {
   const folder = await newFolder();
-  const settings = (rule: string) => ({
-    task: "classification",
-    reference: "good",
-    active: "good",
-    shadow,
-    policy: { ...policy, rules: [{ rule }] },
-  });
+  const settings = (rule: string) => judgedBy(rule, policy);
   for (const [place, [, fault, rule]] of faults.entries())
     await writeModel(folder, `m${place}`, { good, bad: { ...good, ...fault } }, settings(rule));
   // A bad engine that is active already, and a candidate that is simply better.

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { newFolder, openScene, writeModel, type Scene, type ScriptedEngine } from "./_gateway.ts";
+import { judgedBy, newFolder, openScene, writeModel, type Scene, type ScriptedEngine } from "./_gateway.ts";
 
 /**
  * Faults that few requests show, with thresholds, alpha and code of production; blocks are so short that every request
@@ -29,18 +29,7 @@ let client: Promise<unknown> = Promise.resolve();
 beforeAll(async () => {
   const folder = await newFolder();
   for (const [place, [, fault, rule]] of faults.entries())
-    await writeModel(
-      folder,
-      `m${place}`,
-      { good, bad: { ...good, ...fault } },
-      {
-        task: "classification",
-        reference: "good",
-        active: "good",
-        shadow: { maxUtilization: 1 },
-        policy: { ...policy, rules: [{ rule }] },
-      },
-    );
+    await writeModel(folder, `m${place}`, { good, bad: { ...good, ...fault } }, judgedBy(rule, policy));
   scene = await openScene(folder);
 });
 
