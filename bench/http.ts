@@ -1,6 +1,7 @@
 import { fork } from "node:child_process";
 import { once } from "node:events";
 import { createServer, Agent, request as httpRequest } from "node:http";
+import { setServingFlags } from "../src/cli/v8-flags.ts";
 import { silentLog } from "../src/core/log.ts";
 import type { ModelSignature, Services } from "../src/http/services.ts";
 import { listen } from "../src/http/listen.ts";
@@ -21,6 +22,7 @@ if (process.send) await serve();
 else await measure();
 
 async function serve(): Promise<void> {
+  setServingFlags();
   const outputs = [
     {
       name: "scores",

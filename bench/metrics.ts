@@ -6,11 +6,13 @@
  *     npx tsx bench/metrics.ts
  */
 import { Gauge, Registry } from "prom-client";
+import { setServingFlags } from "../src/cli/v8-flags.ts";
 import { systemClock } from "../src/core/clock.ts";
 import { createMetrics } from "../src/metrics/metrics.ts";
 import { createMetricsService } from "../src/metrics/service.ts";
 import { fillGateway } from "./metrics-load.ts";
 
+setServingFlags();
 const metrics = createMetrics({ clock: systemClock });
 const service = createMetricsService({ metrics });
 

@@ -9,6 +9,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { setServingFlags } from "../src/cli/v8-flags.ts";
 import { systemClock } from "../src/core/clock.ts";
 import { createMetrics } from "../src/metrics/metrics.ts";
 import { createMetricsService } from "../src/metrics/service.ts";
@@ -18,6 +19,7 @@ const rate = 300;
 const seconds = 5;
 const pairs = 5;
 
+setServingFlags();
 const metrics = createMetrics({ clock: systemClock });
 const service = createMetricsService({ metrics });
 fillGateway(metrics, { models: 10, engines: 8, runs: 2_000 });

@@ -1,4 +1,3 @@
-import { setFlagsFromString } from "node:v8";
 import { type Command, InvalidArgumentError } from "commander";
 import { readFamilies } from "../building/families.ts";
 import { loadConfig, misspelledVariables } from "../config.ts";
@@ -7,20 +6,8 @@ import { createGateway } from "../gateway.ts";
 import { checkExposure } from "../http/access.ts";
 import { listen } from "../http/listen.ts";
 import { createLog } from "../log.ts";
+import { setServingFlags } from "./v8-flags.ts";
 import { packageVersion } from "./version.ts";
-
-/**
- * How much the heap may grow between two full collections, in percent of what was alive after the last. Left to itself
- * V8 settles near what is alive: bodies of requests, which lie outside the heap but count, then make it collect every
- * 30 MB, 10 ms of work for 30 requests of 900 kB (measured: a fifth of all processor time, most of the p99).
- */
-const heapGrowthPercent = 200;
-
-/**
- * Short collections on this thread alone. Shared out to V8's four helper threads they took more processor time in all
- * (measured: 1.3 times), and the helpers ran for whole slices of 4 ms where the engine's host and this thread wanted to.
- */
-const collection = "--no-parallel-scavenge";
 
 /** How long requests in flight may take to end after SIGTERM. */
 const drainMs = 30_000;
@@ -46,8 +33,7 @@ async function serve(options: {
   host?: string;
   port?: number;
 }): Promise<void> {
-  setFlagsFromString(`--heap-growing-percent=${heapGrowthPercent}`);
-  setFlagsFromString(collection);
+  setServingFlags();
   const { config: file, ...flags } = options;
   const config = await loadConfig({ file, environment: process.env, flags });
   checkExposure({ host: config.host, keysFile: config.access.keysFile, open: config.access.open });
