@@ -253,9 +253,11 @@ const engineSchema = z.strictObject({
       periodSeconds: z.number(),
       /** deadlineMissRatio's threshold. */
       targetMissRatio: z.number(),
-      /** The most that met the target, and the fewest that did not; null where the time was too short to find one. */
+      /** The most that met the target, and the fewest that did not; null where none was found. */
       held: streamsStepSchema.nullable(),
       notHeld: streamsStepSchema.nullable(),
+      /** Why the fewest that did not are not known, so that more than those held may be. */
+      unknownReason: z.string().nullable(),
     })
     .nullable(),
   selfChecks: z.array(
