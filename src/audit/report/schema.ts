@@ -315,9 +315,8 @@ const pairSchema = z.strictObject({
   /** Of the task segmentation: pixels whose class changed, over all inputs and in the worst one. */
   segmentation: z.strictObject({ pixels: count, flips: count, worstInputFlipRatio: figure }).nullable(),
   /** Of the first input outside the tolerance. */
-  /** Of the first input outside the tolerance. */
   reason: z.string().nullable(),
-  /** Why the first decision that could not be read could not. */
+  /** Why decisions could not be read: an audit's first one, a gateway's last. */
   undecidedReason: z.string().nullable(),
 });
 
