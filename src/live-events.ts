@@ -124,6 +124,7 @@ function modelFigures(model: Model, { inference, metrics, auditor, controller, s
 
   function figuresOf(engine: Engine): object {
     const compared = engine === model.active || model.candidates.includes(engine);
+    const evidence = compared ? auditor.evidence(model, engine) : undefined;
     return {
       share: shares.get(engine.id) ?? 0,
       residentBytes: engine.residentBytes(),
@@ -133,7 +134,8 @@ function modelFigures(model: Model, { inference, metrics, auditor, controller, s
           return summary ? [[role, summary]] : [];
         }),
       ),
-      counts: compared ? auditor.evidence(model, engine).counts : null,
+      counts: evidence?.counts ?? null,
+      undecidedReason: evidence?.undecidedReason ?? null,
       divergence: base && base !== engine ? divergenceOf(auditor, model, base, engine) : [],
     };
   }

@@ -72,7 +72,7 @@ export function createEvidenceKeeper(options: {
     if (document === undefined || kept.has(name)) return;
     const snapshot = document as EvidenceSnapshot;
     try {
-      if (snapshot.schema === 2 && isDeepStrictEqual(snapshot.key, keyOf(model, engine))) {
+      if (snapshot.schema === 3 && isDeepStrictEqual(snapshot.key, keyOf(model, engine))) {
         begin(name, model, engine, { snapshot });
         return;
       }

@@ -27,6 +27,8 @@ export interface Evidence {
   /** Engine times of live requests, told apart by phase; throttled or starved ones by themselves. */
   readonly live: Readonly<Record<LivePhase, LogHistogram>>;
   readonly counts: Readonly<Counts>;
+  /** Why the last decision that could not be read could not. */
+  readonly undecidedReason: string | null;
   readonly device: DeviceHealth;
   snapshot(): EvidenceSnapshot;
 }
@@ -56,7 +58,7 @@ export type EvidenceEvent =
   | {
       readonly type: "comparison";
       readonly blockId: number;
-      readonly difference: Pick<Difference, "result" | "flip">;
+      readonly difference: Pick<Difference, "result" | "flip" | "undecided">;
     }
   | {
       readonly type: "live";
@@ -134,6 +136,7 @@ export function createEvidence(options: {
   const restarts = snapshot?.restarts ?? options.restarts ?? 0;
   const random = createRandom(snapshot?.random ?? options.seed);
   const counts: Counts = { ...noCounts, ...snapshot?.counts };
+  let undecidedReason = snapshot?.undecidedReason ?? null;
   let device: DeviceHealth = snapshot?.device ?? { state: "unknown", throttledShare: 0, samples: 0 };
 
   const pairs = createPairEvidence({
@@ -212,10 +215,11 @@ export function createEvidence(options: {
   }
 
   function addComparison(event: Extract<EvidenceEvent, { type: "comparison" }>): void {
-    const { result, flip } = event.difference;
+    const { result, flip, undecided } = event.difference;
     counts.comparisons += 1;
     counts[result === "bit_equal" ? "bitEqual" : result] += 1;
     if (flip === undefined) counts.undecided += 1;
+    undecidedReason = undecided ?? undecidedReason;
     if (flip) counts.flips += 1;
     const outside = result === "diverged" || result === "invalid";
     // A decision that could not be read is neither a flip nor none.
@@ -239,6 +243,9 @@ export function createEvidence(options: {
     rates,
     live,
     counts,
+    get undecidedReason() {
+      return undecidedReason;
+    },
     get device() {
       return device;
     },
@@ -271,11 +278,12 @@ export function createEvidence(options: {
       pairs.flush();
     },
     snapshot: () => ({
-      schema: 2,
+      schema: 3,
       key,
       restarts,
       random: random.state(),
       counts: { ...counts },
+      undecidedReason,
       device,
       pairs: pairs.snapshot(),
       rates: record(rateNames, (name) => {
@@ -294,11 +302,12 @@ export function createEvidence(options: {
 
 /** Plain JSON. */
 export interface EvidenceSnapshot {
-  readonly schema: 2;
+  readonly schema: 3;
   readonly key: EvidenceKey;
   readonly restarts: number;
   readonly random: number;
   readonly counts: Counts;
+  readonly undecidedReason: string | null;
   readonly device: DeviceHealth;
   readonly pairs: PairEvidenceSnapshot;
   readonly rates: Readonly<Record<RateName, EpochsSnapshot<Tally>>>;

@@ -1,6 +1,5 @@
 import { z } from "zod";
-import { decidedClass } from "../compare/classification.ts";
-import { isWhole } from "../compare/elements.ts";
+import { decidedClass, holdsLabels } from "../compare/classification.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -152,7 +151,7 @@ function classesOf({ info, config: { labels } }: Model): number {
   const output = info?.outputs[0];
   const shape = output?.shape ?? [];
   const scores = shape.length > 1 ? shape.slice(1) : shape;
-  if (output === undefined || isWhole(output) || scores.length === 0 || scores.some((size) => size <= 0))
+  if (output === undefined || holdsLabels(output) || scores.length === 0 || scores.some((size) => size <= 0))
     return labels?.length ?? Infinity;
   return Math.max(
     2,

@@ -67,6 +67,7 @@ export interface BuildPair {
   readonly flips: number;
   /** Samples whose decision could not be read. */
   readonly undecided: number;
+  readonly undecidedReason: string;
   readonly maxAbs: number;
 }
 
@@ -215,6 +216,7 @@ function comparePairs(
         bitEqual: differences.filter(({ result }) => result === "bit_equal").length,
         flips: differences.filter(({ flip }) => flip).length,
         undecided: differences.filter(({ flip }) => flip === undefined).length,
+        undecidedReason: differences.find(({ undecided }) => undecided !== undefined)?.undecided ?? "",
         maxAbs: Math.max(
           0,
           ...differences.flatMap((difference) => difference.outputs.map(({ abs }) => abs.max)),

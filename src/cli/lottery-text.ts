@@ -16,7 +16,7 @@ function oneLottery(report: LotteryReport): string {
   return [
     `${compiler} ${precision}: ${builds.length} builds with the same settings, ${inputs} inputs, ${runs} timed requests each`,
     buildsTable(builds),
-    `Outputs, each row against each column: share of inputs bit-equal, largest difference, changed decisions (f)\n${matrix(builds, report.pairs)}`,
+    `Outputs, each row against each column: share of inputs bit-equal, largest difference, changed decisions (f)\n${[matrix(builds, report.pairs), ...unread(report.pairs)].join("\n")}`,
     summary(report),
     `Best by p99: ${report.best}. ${report.replay === null ? `No replay: ${report.replayNote}.` : `To make it again:\n  ${report.replay}`}`,
   ].join("\n\n");
@@ -56,12 +56,23 @@ function matrix(builds: readonly BuildRow[], pairs: readonly BuildPair[]): strin
     const pair = pairs.find((one) => (one.a === a && one.b === b) || (one.a === b && one.b === a));
     if (pair === undefined) return "";
     const { bitEqual, samples, maxAbs, flips, undecided } = pair;
-    return bitEqual === samples
-      ? "100 %"
-      : `${share(bitEqual, samples)}, ${maxAbs.toExponential(1)}, ${undecided === samples ? "-" : flips} f`;
+    if (bitEqual === samples) return "100 %";
+    const changed = undecided === samples ? "-" : flips;
+    const read = undecided === 0 || undecided === samples ? "" : ` of ${samples - undecided}`;
+    return `${share(bitEqual, samples)}, ${maxAbs.toExponential(1)}, ${changed} f${read}`;
   };
   const ids = builds.map((build) => build.id);
   return table([["", ...ids], ...ids.map((a) => [a, ...ids.map((b) => cell(a, b))])]);
+}
+
+/** A line for each reason, of the pair that it struck most. */
+function unread(pairs: readonly BuildPair[]): string[] {
+  const reasons = new Set(pairs.flatMap((pair) => (pair.undecided > 0 ? [pair.undecidedReason] : [])));
+  return [...reasons].map((reason) => {
+    const counts = pairs.map((pair) => (pair.undecidedReason === reason ? pair.undecided : 0));
+    const upTo = Math.min(...counts) === Math.max(...counts) ? "" : "up to ";
+    return `Decisions not read on ${upTo}${Math.max(...counts)} of ${pairs[0]?.samples} inputs: ${reason}`;
+  });
 }
 
 function summary({

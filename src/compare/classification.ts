@@ -7,10 +7,10 @@ import { changedLabels } from "./labels.ts";
 /**
  * Top-1 and top-k flips, margin and divergence of two score tensors [N, C], [C] or [N, C, 1, ...]. Rows that are
  * probabilities on both sides (none negative, sum 1 within 1e-3) are taken as they are, others through softmax. A
- * single class flips at its cut; whole numbers are class labels, each a row.
+ * single class flips at its cut; whole numbers are class labels, each a row, or quantised scores (see `holdsLabels`).
  */
 export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): ClassificationDifference {
-  if (isWhole(reference)) {
+  if (holdsLabels(reference)) {
     const { elements, changed } = changedLabels(reference, candidate);
     return { ...withoutScores, rows: elements, top1Flips: changed };
   }
@@ -20,6 +20,8 @@ export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): 
   const rows = a.length === 0 ? 0 : batch;
   const classes = a.length / batch;
   if (classes === 1) return compareSingleClass(a, b);
+  // Quantised scores are of a scale that is not known here, so their probabilities are not either.
+  const quantised = isWhole(reference);
   const k = Math.min(topK, classes - 1);
   let top1Flips = 0;
   let topKFlips = 0;
@@ -37,6 +39,7 @@ export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): 
       best === -1 ? Infinity : (a[from + best] as number) - secondBest(a, from, classes, best);
     margin = Math.min(margin, rowMargin);
     if (flipped || 2 * largestDifference(a, b, from, classes) >= rowMargin) exposed += 1;
+    if (quantised) continue;
     const divergence = divergences(a, b, from, classes);
     kl = larger(kl, divergence.kl);
     js = larger(js, divergence.js);
@@ -50,11 +53,21 @@ export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): 
  */
 export function decidedClass(scores: Tensor): number | null {
   const values = numbers(scores);
-  if (isWhole(scores)) return values.length === 1 ? (values[0] as number) : null;
+  if (holdsLabels(scores)) return values.length === 1 ? (values[0] as number) : null;
   if (rowsOf(scores) !== 1) return null;
   const best = argmax(values, 0, values.length);
   if (best === -1) return null;
   return values.length === 1 ? Number((values[0] as number) > cutOf(values, values)) : best;
+}
+
+/**
+ * Whole numbers of a classifier are labels, as ArgMax gives them. More than one of 8 or 16 bits in a row are the
+ * scores of a quantised model.
+ */
+export function holdsLabels({ datatype, shape }: Pick<Tensor, "datatype" | "shape">): boolean {
+  if (!isWhole({ datatype })) return false;
+  const classes = (shape.length > 1 ? shape.slice(1) : shape).reduce((a, b) => a * b, 1);
+  return !(/^U?INT(8|16)$/.test(datatype) && classes > 1);
 }
 
 function rowsOf({ shape }: Tensor): number {

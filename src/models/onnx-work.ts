@@ -79,21 +79,11 @@ const counted: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ],
 ]);
 
-/** Operators that multiply too, or hold graphs that may. */
+/** Operators of the default domain, as of ONNX 1.23, that multiply too or hold graphs that may. */
 const uncounted: ReadonlySet<string> = new Set([
-  ...[
-    "Attention",
-    "ConvInteger",
-    "DeformConv",
-    "DFT",
-    "Einsum",
-    "GRU",
-    "If",
-    "Loop",
-    "LSTM",
-    "MatMulInteger",
-  ],
-  ...["QLinearConv", "QLinearMatMul", "RNN", "RotaryEmbedding", "Scan", "STFT"],
+  ...["AffineGrid", "Attention", "CausalConvWithState", "ConvInteger", "DeformConv", "Det", "DFT", "Einsum"],
+  ...["GRU", "If", "LinearAttention", "Loop", "LSTM", "MatMulInteger", "QLinearConv", "QLinearMatMul"],
+  ...["RNN", "RotaryEmbedding", "Scan", "SequenceMap", "STFT"],
 ]);
 
 function elements(shape: readonly number[]): number {

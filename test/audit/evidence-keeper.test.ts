@@ -109,3 +109,18 @@ test("stored evidence that cannot be understood is begun anew, at its price", as
   expect(after.of(model, engine)).toMatchObject({ restarts: 3, counts: { errors: 0 } });
   await after.close();
 });
+
+test("evidence that does not tell how many decisions were read is begun anew", async () => {
+  const { model, engine } = modelOf();
+  const before = open();
+  const difference = { result: "within", flip: false } as const;
+  before.of(model, engine).add({ type: "comparison", blockId: 1, difference });
+  const { undecided: _, ...counts } = before.of(model, engine).counts;
+  const stored = { ...before.of(model, engine).snapshot(), schema: 2, counts };
+  await before.close();
+  const older = { ...store, read: () => Promise.resolve(stored) };
+  const after = createEvidenceKeeper({ store: older, keyPrefix: "k/", seed: () => 7, log: silentLog });
+  await after.restore(model);
+  expect(after.of(model, engine)).toMatchObject({ restarts: 1, counts: { comparisons: 0 } });
+  await after.close();
+});

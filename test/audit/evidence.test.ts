@@ -197,8 +197,9 @@ describe("evidence", () => {
 
   test("a decision that could not be read counts for divergence alone", () => {
     const evidence = freshEvidence();
+    const unread = { result: "within", flip: undefined, undecided: "set detection" } as const;
     for (let block = 0; block < 20_000; block += 1)
-      evidence.add({ type: "comparison", blockId: block, difference: { result: "within", flip: undefined } });
+      evidence.add({ type: "comparison", blockId: block, difference: unread });
     expect(evidence.rates.flip.whole.n).toBe(0);
     expect(evidence.counts).toMatchObject({ comparisons: 20_000, undecided: 20_000, flips: 0 });
     const verdicts = new Map(judge(evidence, candidate).map(({ rule, verdict }) => [rule, verdict]));
@@ -209,6 +210,11 @@ describe("evidence", () => {
       seed: 0,
       snapshot: JSON.parse(JSON.stringify(evidence.snapshot())),
     });
+    expect([freshEvidence(), evidence, resumed].map((each) => each.undecidedReason)).toEqual([
+      null,
+      "set detection",
+      "set detection",
+    ]);
     resumed.add(comparison(1));
     resumed.add(comparison(2));
     expect(resumed.rates.flip.whole.n).toBe(1);

@@ -102,16 +102,18 @@ test("where the shape does not say how many classes there are, the labels do", (
   expect(() => feedback.label(nameless, "r1", 3)).toThrow(/not remembered/);
 });
 
-test("labels and single scores are classes too", () => {
-  const output = (datatype: "INT32" | "FP32", shape: number[]) =>
+test("labels, single scores and scores of quantised models are classes too", () => {
+  const output = (datatype: "INT32" | "UINT8" | "FP32", shape: number[]) =>
     ({
       ...fields,
       config: { task: "classification" },
       info: { outputs: [{ name: "scores", datatype, shape }] },
     }) as unknown as Model;
-  const said = (datatype: "INT32" | "FP32", shape: number[], values: Int32Array | Float32Array) => [
-    { name: "scores", datatype, shape, data: new Uint8Array(values.buffer) },
-  ];
+  const said = (
+    datatype: "INT32" | "UINT8" | "FP32",
+    shape: number[],
+    values: Int32Array | Uint8Array | Float32Array,
+  ) => [{ name: "scores", datatype, shape, data: new Uint8Array(values.buffer) }];
   const labels = output("INT32", [1]);
   const ofLabels = createFeedback();
   ofLabels.predicted(labels, "r1", a, said("INT32", [1], Int32Array.of(7)));
@@ -129,6 +131,13 @@ test("labels and single scores are classes too", () => {
   }
   expect(ofScores.accuracy(single)).toEqual([{ engine: "a", labelled: 2, correct: 1 }]);
   expect(() => ofScores.label(single, "r1", 2)).toThrow(/from 0 to 1/);
+
+  const ofQuantised = createFeedback();
+  const quantised = output("UINT8", [1, 4]);
+  ofQuantised.predicted(quantised, "r1", a, said("UINT8", [1, 4], Uint8Array.of(9, 200, 7, 30)));
+  expect(() => ofQuantised.label(quantised, "r1", 4)).toThrow(/from 0 to 3/);
+  ofQuantised.label(quantised, "r1", 1);
+  expect(ofQuantised.accuracy(quantised)).toEqual([{ engine: "a", labelled: 1, correct: 1 }]);
 });
 
 test("a model that does not classify says so", () => {

@@ -13,6 +13,7 @@ import { compareOutputs } from "../../src/compare/compare.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLog } from "../../src/core/log.ts";
+import type { Tensor } from "../../src/core/tensor.ts";
 import { createTurns } from "../../src/core/turns.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
 import type { Engine } from "../../src/models/engine.ts";
@@ -222,10 +223,10 @@ describe("the live report", () => {
     for (const close of closing.splice(0)) await close();
   });
 
-  it("says in the same schema what live evidence knows, and null for the rest", async () => {
+  async function opened(settings: object) {
     const scene = await scriptedScene(
       { a: { sleepMicroseconds: 200 }, b: { sleepMicroseconds: 200, fault: "wrongClass", rate: 0.3 } },
-      { settings: { active: "a", deadlineMs: 20, policy: { blockMs: 0.01 } } },
+      { settings: { active: "a", policy: { blockMs: 0.01 }, ...settings } },
     );
     const families = await scripted;
     const metrics = createMetrics({ clock: systemClock });
@@ -273,14 +274,11 @@ describe("the live report", () => {
       crosscheckVersion: "test",
       clock: systemClock,
     });
-    const before = reportSchema.parse(JSON.parse(await report("m", "json")));
-    expect(before).toMatchObject({ kind: "live", verdict: "inconclusive", dataset: null, run: null });
-
     const model = models.get("m");
     const [a, b] = [model.engine("a"), model.engine("b")] as [Engine, Engine];
-    await b.load();
     const random = createRandom(3);
-    for (let i = 0; i < 200; i += 1) {
+
+    async function serve(i: number): Promise<readonly Tensor[]> {
       const values = Float32Array.from([0, 0, 0, 0], () => random.next());
       const data = new Uint8Array(values.buffer);
       const request = { inputs: [{ name: "x", datatype: "FP32" as const, shape: [1, 4], data }] };
@@ -293,7 +291,21 @@ describe("the live report", () => {
         runs.push({ engine: one, role, outputs, engineSeconds, overlapped: false, error: undefined });
       }
       await auditor.shadowed(model, runs, { id: `r${i}`, engine: a, outputs: reply.outputs });
-      feedback.predicted(model, `r${i}`, a, reply.outputs);
+      return reply.outputs;
+    }
+
+    return { report, serve, feedback, model, a, b };
+  }
+
+  it("says in the same schema what live evidence knows, and null for the rest", async () => {
+    const { report, serve, feedback, model, a, b } = await opened({ deadlineMs: 20 });
+    const before = reportSchema.parse(JSON.parse(await report("m", "json")));
+    expect(before).toMatchObject({ kind: "live", verdict: "inconclusive", dataset: null, run: null });
+
+    await b.load();
+    for (let i = 0; i < 200; i += 1) {
+      const outputs = await serve(i);
+      feedback.predicted(model, `r${i}`, a, outputs);
       if (i < 10) feedback.label(model, `r${i}`, 0);
     }
     const live = reportSchema.parse(JSON.parse(await report("m", "json")));
@@ -327,6 +339,24 @@ describe("the live report", () => {
     expect(await report("m", "html")).toContain("Live report on m");
     expect(await report("m", "md")).toContain("## Statement");
     await expect(report("other", "md")).rejects.toThrow(/other/);
+  });
+
+  it("says why decisions could not be read", async () => {
+    const { report, serve, b } = await opened({
+      task: "detection",
+      detection: { scores: "nothing", boxes: "boxes" },
+    });
+    await b.load();
+    for (let i = 0; i < 20; i += 1) await serve(i);
+    const live = reportSchema.parse(JSON.parse(await report("m", "json")));
+    const reason = /"nothing"/;
+    expect(live.pairs).toMatchObject([
+      { samples: 20, decided: 0, undecidedReason: expect.stringMatching(reason) },
+    ]);
+    const verdict = live.engines[1]?.verdicts.find(({ rule }) => rule === "flipRatio");
+    expect(verdict).toMatchObject({ verdict: "inconclusive", need: null });
+    expect(verdict?.reason).toMatch(/^none of 20 decisions could be read: .*"nothing"/);
+    expect(await report("m", "md")).toMatch(/Decisions that could not be read[^]*nothing/);
   });
 });
 

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { buildEngines } from "../../src/building/build-engines.ts";
 import { chooseInputs } from "../../src/building/choose-inputs.ts";
 import { type Compiler, type Families, readFamilies } from "../../src/building/families.ts";
-import { type LotteryEngine, runLottery } from "../../src/building/lottery.ts";
+import { type BuildPair, type LotteryEngine, runLottery } from "../../src/building/lottery.ts";
 import { lotteryGroups, replayCommand } from "../../src/building/lottery-groups.ts";
 import { lotteryText } from "../../src/cli/lottery-text.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
@@ -82,6 +82,7 @@ describe("runLottery", () => {
       bitEqual: 20,
       flips: 0,
       undecided: 0,
+      undecidedReason: "",
       maxAbs: 0,
     });
     expect(other).toMatchObject({ a: "onnxruntime-1", b: "onnxruntime-3", flips: 0 });
@@ -104,8 +105,37 @@ describe("runLottery", () => {
     const text = lotteryText([{ ...lottery, replay: "npx crosscheck compile x", replayNote: null }]);
     expect(text).toMatch(/^onnxruntime-3\s+[0-9a-f]{10}\s+[0-9a-f]{10}\s+B\s/m);
     expect(text).toMatch(/^onnxruntime-1\s+=\s+100 %\s+[\d.]+ %, \S+e-\d, 0 f$/m);
+    expect(text).not.toContain("not read");
     expect(text).toContain("Distinct functions: 2 of 3; fingerprints: 2 of 3; artifacts: 2 of 3.");
     expect(text).toContain(`Best by p99: ${lottery.best}. To make it again:\n  npx crosscheck compile x`);
+  });
+
+  it("says why decisions could not be read", async () => {
+    const config = await parseYamlFile(join(demo, "model.yaml"), modelSchema);
+    const lottery = await runLottery(engines.slice(0, 2), {
+      families,
+      compare: { task: "detection" },
+      runs: 1,
+      inputsFor: async (info) =>
+        (await chooseInputs({ directory: demo, config }, info.inputs, { given: undefined, most: 2 })).samples,
+      random: createRandom(1),
+      clock: systemClock,
+      log: silentLog,
+      onProgress: () => {},
+    });
+    const [pair] = lottery.pairs as [BuildPair];
+    expect(pair).toMatchObject({
+      undecided: 2,
+      undecidedReason: expect.stringContaining("set detection.scores"),
+    });
+    const text = (...pairs: BuildPair[]) =>
+      lotteryText([{ ...lottery, pairs, replay: null, replayNote: "x" }]);
+    expect(text(pair)).toContain(`Decisions not read on 2 of 2 inputs: ${pair.undecidedReason}`);
+    const some = { ...pair, samples: 9, bitEqual: 1, flips: 3 };
+    expect(text(some)).toMatch(/, 3 f of 7$/m);
+    expect(text(some, { ...some, undecided: 4 }).match(/^Decisions not read .*$/gm)).toEqual([
+      `Decisions not read on up to 4 of 9 inputs: ${pair.undecidedReason}`,
+    ]);
   });
 
   it("wants two builds", async () => {

@@ -147,7 +147,8 @@ describe("the work of a model", () => {
         readOnnx(onnx({ x: [1, 4] }, {}, [{ op, inputs: ["x"], output: "y", domain: domain ?? "" }]), "m"),
         () => undefined,
       );
-    expect(named("LSTM")).toEqual({ unknown: "operator LSTM is not counted" });
+    for (const op of ["LSTM", "SequenceMap", "LinearAttention", "CausalConvWithState", "AffineGrid", "Det"])
+      expect(named(op)).toEqual({ unknown: `operator ${op} is not counted` });
     expect(named("FusedConv", "com.microsoft")).toEqual({
       unknown: "operator com.microsoft.FusedConv is not counted",
     });

@@ -36,10 +36,24 @@ describe("classification", () => {
     // Several rows are several decisions.
     expect(decidedClass(label(7, 1))).toBeNull();
     expect(decided([1, 3, 2, 0], [2, 2])).toBeNull();
+    // Of 8 and 16 bits more than one is no label: scores of a quantised model.
+    const quantised = (values: number[], shape = [1, values.length]): Tensor => ({
+      name: "scores",
+      datatype: "UINT8",
+      shape,
+      data: Uint8Array.from(values),
+    });
+    expect(decidedClass(quantised([3, 250, 9]))).toBe(1);
+    expect(decidedClass(quantised([3, 250, 9], [3]))).toBe(1);
+    expect(decidedClass(quantised([7]))).toBe(7);
+    expect(decidedClass(quantised([7, 1], [2, 1]))).toBeNull();
     assert(
       property(array(integer({ min: 0, max: 3 }), { minLength: 8, maxLength: 8 }), (all) => {
         const [a, b] = [all.slice(0, 4), all.slice(4)];
         expect(decided(a, [1, 4]) !== decided(b, [1, 4])).toBe(compare(a, b).flip);
+        expect(decidedClass(quantised(a)) !== decidedClass(quantised(b))).toBe(
+          compareOutputs([quantised(a)], [quantised(b)], { task: "classification" }).flip,
+        );
         expect(decidedClass(label(a[0] as number)) !== decidedClass(label(b[0] as number))).toBe(
           compareOutputs([label(a[0] as number)], [label(b[0] as number)], { task: "classification" }).flip,
         );
@@ -106,6 +120,21 @@ describe("classification", () => {
     });
     const same = compareOutputs(labels(values), labels(values), { task: "classification" });
     expect(same).toMatchObject({ flip: false, classification: { top1Flips: 0 } });
+  });
+
+  test.each([
+    ["UINT8", Uint8Array.of(9, 240, 7, 200, 5, 50), Uint8Array.of(9, 239, 7, 50, 5, 51)],
+    ["INT8", Int8Array.of(-9, 120, 7, 100, 5, -50), Int8Array.of(-9, 119, 7, 4, 5, -49)],
+    ["UINT16", Uint16Array.of(9, 60_000, 7, 200, 5, 50), Uint16Array.of(9, 59_999, 7, 50, 5, 51)],
+  ] as const)("scores of a quantised model in %s", (datatype, values, others) => {
+    const scores = (data: { buffer: ArrayBuffer }): Tensor[] => [
+      { name: "scores", datatype, shape: [2, 3], data: new Uint8Array(data.buffer) },
+    ];
+    // The first row keeps its class; their scale is not known, so neither are their probabilities.
+    expect(compareOutputs(scores(values), scores(others), { task: "classification" })).toMatchObject({
+      flip: true,
+      classification: { rows: 2, top1Flips: 1, exposed: 1, kl: Number.NaN, js: Number.NaN },
+    });
   });
 
   test.each([

@@ -229,6 +229,10 @@ describe.skipIf(chromiumMissing !== undefined)(
       await page.getByText("Store: Redis is away: connection lost").waitFor();
       await page.getByText("say more of this machine than of the engines").waitFor();
       await page.locator("#candidates").getByText("canary, 5 % of requests").waitFor();
+      const flips = (id: string) =>
+        page.locator("#candidates li", { hasText: id }).locator(".against").textContent();
+      expect(await flips("trt-2")).toMatch(/ · no flips in 12, bit-equal, 8 decisions not read$/);
+      expect(await flips("trt-3")).toMatch(/ · decisions not read: set detection$/);
       await page.locator("#verdicts").getByText("cannot be settled at this value").waitFor();
       await page
         .locator("#divergence")
@@ -315,6 +319,8 @@ const recorded = (() => {
     artifactSha256: "",
   };
   const equal = { output: "scores", metric: "max_abs", p50: 0, p99: 0, worst: 0 };
+  const some = { comparisons: 20, undecided: 8, flips: 0, bitEqual: 20 };
+  const none = { comparisons: 20, undecided: 20, flips: 0, bitEqual: 3 };
   const event = (type: string, data: object): string => `event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
   const rule = { rule: "flipRatio", verdict: "inconclusive", value: 0.001, threshold: 0.001, lower: 0 };
   const evidence = { upper: 0.01, have: 50, need: null, alpha: 0.01, unit: "blocks", source: "comparison" };
@@ -338,7 +344,8 @@ const recorded = (() => {
           ...{ policy: "automatic", limits: [], queueLength: 0, requests: { succeeded: 1, failed: 0 } },
           engines: [
             { ...engine, id: "trt-1", role: "active", share: 0.95 },
-            { ...engine, id: "trt-2", role: "candidate", share: 0.05, divergence: [equal] },
+            { ...engine, id: "trt-2", role: "candidate", share: 0.05, divergence: [equal], counts: some },
+            { ...engine, id: "trt-3", role: "candidate", counts: none, undecidedReason: "set detection" },
           ],
         },
       ],

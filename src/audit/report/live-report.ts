@@ -10,7 +10,7 @@ import type { DivergenceWindow } from "../divergence-window.ts";
 import type { Evidence } from "../evidence.ts";
 import type { Feedback } from "../feedback.ts";
 import { noFlips } from "../offline/labelled.ts";
-import { concludeReport, worst } from "./conclude.ts";
+import { concludeReport, explainUndecided, worst } from "./conclude.ts";
 import { engineFacts } from "./engine-facts.ts";
 import { finite } from "./figures.ts";
 import { noTiming, speedup, type Timing, timingOfHistogram } from "./latency.ts";
@@ -50,11 +50,14 @@ async function liveReport(model: Model, options: LiveReportOptions): Promise<Rep
   const shown = [model.active, ...model.candidates].filter((engine) => engine !== undefined);
   const base = model.reference ?? model.active;
   const timings = timingsOf(model, shown, options);
-  const engines: ReportEngine[] = [];
-  for (const engine of shown) engines.push(await liveEngine(model, engine, timings, options));
   const pairs = shown.flatMap((engine) =>
     base === undefined || engine === base ? [] : [livePair(model, base, engine, options)],
   );
+  const engines: ReportEngine[] = [];
+  for (const engine of shown) {
+    const pair = pairs.find(({ candidate }) => candidate === engine.id);
+    engines.push(await liveEngine(model, engine, pair, timings, options));
+  }
   const spec = ({ name, datatype, shape }: TensorSpec) => `${name} ${datatype} [${shape.join(", ")}]`;
   const { deadlineMs } = model.config;
   const body = {
@@ -123,6 +126,7 @@ function timingsOf(
 async function liveEngine(
   model: Model,
   engine: Engine,
+  pair: ReportPair | undefined,
   timings: ReadonlyMap<Engine, Timing>,
   { auditor, feedback }: LiveReportOptions,
 ): Promise<ReportEngine> {
@@ -139,7 +143,7 @@ async function liveEngine(
     role: engine === model.active ? "active" : engine === base ? "reference" : "candidate",
     runtime: info === undefined ? null : `${info.runtime.name} ${info.runtime.version}`,
     verdict: worst(verdicts.map(({ verdict }) => verdict)),
-    verdicts: [...verdicts],
+    verdicts: verdicts.map((verdict) => explainUndecided(verdict, pair)),
     error: engine.state === "failed" || engine.state === "quarantined" ? engine.reason : null,
     failures: evidence.counts.errors,
     residentBytes: engine.residentBytes() || null,
@@ -197,7 +201,7 @@ function liveRealTime(
 }
 
 function livePair(model: Model, base: Engine, engine: Engine, { auditor }: LiveReportOptions): ReportPair {
-  const { counts } = auditor.evidence(model, engine);
+  const { counts, undecidedReason } = auditor.evidence(model, engine);
   const { maxAbs, ulp, cosine } = extremes(auditor.divergence(model, base, engine));
   return {
     reference: base.id,
@@ -218,7 +222,7 @@ function livePair(model: Model, base: Engine, engine: Engine, { auditor }: LiveR
     detection: null,
     segmentation: null,
     reason: null,
-    undecidedReason: null,
+    undecidedReason,
   };
 }
 

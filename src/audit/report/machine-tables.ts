@@ -152,7 +152,7 @@ function streamTables(engines: readonly ReportEngine[]): TableBlock[] {
             seconds(streams.periodSeconds),
             percent(streams.targetMissRatio),
             ...step(streams.held, streams.notHeld?.streams === 1 ? "none" : "not found"),
-            ...step(streams.notHeld, "not found"),
+            ...step(streams.notHeld, streams.unknownReason ?? "not found"),
           ],
         ],
   );

@@ -253,9 +253,11 @@ const engineSchema = z.strictObject({
       periodSeconds: z.number(),
       /** deadlineMissRatio's threshold. */
       targetMissRatio: z.number(),
-      /** The most that met the target, and the fewest that did not; null where the time was too short to find one. */
+      /** The most that met the target, and the fewest that did not; null where none was found. */
       held: streamsStepSchema.nullable(),
       notHeld: streamsStepSchema.nullable(),
+      /** Why the fewest that did not are not known, so that more than those held may be. */
+      unknownReason: z.string().nullable(),
     })
     .nullable(),
   selfChecks: z.array(
@@ -313,9 +315,8 @@ const pairSchema = z.strictObject({
   /** Of the task segmentation: pixels whose class changed, over all inputs and in the worst one. */
   segmentation: z.strictObject({ pixels: count, flips: count, worstInputFlipRatio: figure }).nullable(),
   /** Of the first input outside the tolerance. */
-  /** Of the first input outside the tolerance. */
   reason: z.string().nullable(),
-  /** Why the first decision that could not be read could not. */
+  /** Why decisions could not be read: an audit's first one, a gateway's last. */
   undecidedReason: z.string().nullable(),
 });
 

@@ -126,13 +126,19 @@ function stateOf({ state, reason, role, share }, judged) {
 }
 
 /** @param {Engine} engine @param {number | undefined} slower @param {boolean} isReference */
-function against({ counts }, slower, isReference) {
+function against({ counts, undecidedReason }, slower, isReference) {
   const latency = `p99 ${times(slower)} control's`;
   if (isReference) return `${latency} · the reference of the others`;
   if (!counts || counts.comparisons === 0) return `${latency} · nothing compared yet`;
+  const { comparisons, undecided } = counts;
+  const equal = counts.bitEqual === comparisons ? ", bit-equal" : "";
+  if (undecided === comparisons) {
+    const why = undecidedReason ? `: ${undecidedReason}` : "";
+    return `${latency} · decisions not read${equal}${why}`;
+  }
   const flips = counts.flips === 0 ? "no flips" : plural(counts.flips, "flip");
-  const equal = counts.bitEqual === counts.comparisons ? ", bit-equal" : "";
-  return `${latency} · ${flips} in ${whole(counts.comparisons)}${equal}`;
+  const unread = undecided > 0 ? `, ${plural(undecided, "decision")} not read` : "";
+  return `${latency} · ${flips} in ${whole(comparisons - undecided)}${equal}${unread}`;
 }
 
 /** @param {readonly Verdict[]} verdicts */

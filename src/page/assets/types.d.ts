@@ -31,9 +31,11 @@ export interface Engine {
   readonly latency?: Partial<Record<LatencyRole, Summary>>;
   readonly counts?: {
     readonly comparisons: number;
+    readonly undecided: number;
     readonly flips: number;
     readonly bitEqual: number;
   } | null;
+  readonly undecidedReason?: string | null;
   readonly divergence?: readonly Divergence[];
 }
 
