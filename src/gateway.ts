@@ -36,7 +36,7 @@ import { createSelfCheckSchedule } from "./shadow/self-check-schedule.ts";
 import { selfCheck } from "./shadow/self-check.ts";
 import { createShadow } from "./shadow/shadow.ts";
 import { openStore } from "./store/open-store.ts";
-import type { StoreCommand } from "./store/store.ts";
+import type { Delivery, StoreCommand } from "./store/store.ts";
 import { createController } from "./switching/controller.ts";
 import { openTracing } from "./tracing/open-tracing.ts";
 
@@ -68,17 +68,19 @@ export async function createGateway(options: {
   const metrics = createMetrics({ clock });
   metrics.set("build_info", { version, node: process.versions.node }, 1);
   const eventLoop = watchEventLoop(metrics);
+  let delivery: Delivery | undefined;
   const opened = await openDecisionLog({
     directory: join(config.store.path, "log"),
     repository: repository.path,
     clock,
     onAppend: (entry) => {
-      delivery.wake();
+      // None yet for the line that notes a repair, at opening: what is there already is delivered at the start.
+      delivery?.wake();
       feed.emit("decision", entry);
     },
   });
   const decisions = watchLog(opened, { clock });
-  const delivery = store.deliver(decisions);
+  delivery = store.deliver(decisions);
   const devices = createDevices({ clock, log, metrics });
   const statistics = new Statistics();
   const tracing = await openTracing({ ...config.tracing, version, random, clock, log });

@@ -108,13 +108,13 @@ export function createInference(options: InferenceOptions): Inference {
     return admission;
   }
 
-  /** Loads what is not loaded; the usual case costs no promise. */
+  /** Loads what is not loaded, and wakes an idle model, whatever of it a pin has loaded; the usual case costs no promise. */
   function choose(model: Model, pinned: string | undefined): Engine | Promise<Engine> {
     if (pinned !== undefined) {
       const engine = model.engine(pinned);
       return engine.serving ? engine : engine.load().then(() => engine);
     }
-    return model.active?.serving ? model.active : models.wake(model);
+    return model.active?.serving && model.state !== "idle" ? model.active : models.wake(model);
   }
 
   /** Where a request goes whose host was lost: another instance, the standby, else the same engine once it is back. */
@@ -127,7 +127,12 @@ export function createInference(options: InferenceOptions): Inference {
   }
 
   /** Runs the request; when its host is lost under it, once more elsewhere. Queueing at a lost host is no run. */
-  async function run(model: Model, request: InferenceRequest, cancellation: Cancellation) {
+  async function run(
+    model: Model,
+    request: InferenceRequest,
+    fromSeconds: number,
+    cancellation: Cancellation,
+  ) {
     const { inputs, outputs, pinnedEngine } = request;
     const canary = pinnedEngine === undefined ? chooseCanary(model) : undefined;
     const chosen = canary ?? choose(model, pinnedEngine);
@@ -135,7 +140,7 @@ export function createInference(options: InferenceOptions): Inference {
     const move = (from: Engine) => (pinnedEngine === undefined ? elsewhere(model, from) : from);
     // An engine with nothing healthy left would only queue the request; a resident one answers it now.
     let engine = first.healthy === 0 ? move(first) : first;
-    let askedSeconds = request.receivedSeconds;
+    let askedSeconds = fromSeconds;
     let lostHosts = 0;
     /** Of this engine, under this request. */
     let lostHere = false;
@@ -211,9 +216,14 @@ export function createInference(options: InferenceOptions): Inference {
           "conflict",
           `this input is refused: it was lost with two engine hosts of model "${model.name}" (input ${hash})`,
         );
-      for (;;) {
+      for (let fromSeconds = request.receivedSeconds; ;) {
         try {
-          const { engine, askedSeconds, result, canary } = await run(model, request, cancellation);
+          const { engine, askedSeconds, result, canary } = await run(
+            model,
+            request,
+            fromSeconds,
+            cancellation,
+          );
           // Written out, not spread: it is made for every request.
           return {
             outputs: result.outputs,
@@ -237,6 +247,7 @@ export function createInference(options: InferenceOptions): Inference {
           // A reload took the engine away before it could answer: those that are there now do.
           if (!(error instanceof EngineRetiredError)) throw error;
           model = models.get(model.name);
+          fromSeconds = clock.seconds();
         }
       }
     } finally {

@@ -267,6 +267,7 @@ export class Engine implements Runner {
       await this.#pools[role]?.close();
       this.#pools[role] = undefined;
       await admit(this, role);
+      if (this.#retired) throw new EngineRetiredError(this.id);
       const started = clock.seconds();
       pool = openPool(this.folder, role);
       this.#opening[role] = pool;

@@ -99,13 +99,18 @@ export function createModels(options: ModelsOptions): Models {
     onEvent({ type: "model", model });
   }
 
+  function refuseClosed(): void {
+    if (closed) throw new GatewayError("unavailable", "the gateway is shutting down");
+  }
+
   function createEngine(config: ModelConfig, folder: EngineFolder & { manifest: EngineManifest }): Engine {
     return new Engine({
       folder,
       openPool: (engineFolder, role) => openPool(config, engineFolder, role),
       async admit(engine, role) {
-        if (closed) throw new GatewayError("unavailable", "the gateway is shutting down");
+        refuseClosed();
         await budget.admit(engine, role);
+        refuseClosed();
       },
       onChange: (engine) => {
         if (engine.state !== "loading") budget.settle(engine);

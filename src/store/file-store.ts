@@ -11,13 +11,16 @@ interface FileStore extends Store {
   readText(key: string): Promise<string | undefined>;
 }
 
+/** Every document that is still wanted is tried again before. */
+const forgottenMs = 15 * 60_000;
+
 /** The embedded default: a JSON file per key, replaced atomically; one writer at a time. */
 export async function openFileStore({ path }: { readonly path: string }): Promise<FileStore> {
   await mkdir(join(path, "state"), { recursive: true, mode: 0o700 });
   const lock = lockFile(join(path, "lock"));
   const turns = new Map<string, Promise<void>>();
   /** Of each document that could not be written when it was last to be. */
-  const troubles = new Map<string, string>();
+  const troubles = new Map<string, { readonly message: string; readonly atMs: number }>();
   const fileOf = (key: string) => join(path, "state", `${key}.json`);
 
   function readText(key: string): Promise<string | undefined> {
@@ -53,8 +56,13 @@ export async function openFileStore({ path }: { readonly path: string }): Promis
       turns.set(
         key,
         mine.then(
-          () => void troubles.delete(key),
-          (error: Error) => void troubles.set(key, error.message),
+          () => {
+            troubles.delete(key);
+            // Those that nobody has tried again since belong to models and engines that are gone.
+            for (const [other, { atMs }] of troubles)
+              if (Date.now() - atMs > forgottenMs) troubles.delete(other);
+          },
+          ({ message }: Error) => void troubles.set(key, { message, atMs: Date.now() }),
         ),
       );
       return mine;
@@ -64,7 +72,9 @@ export async function openFileStore({ path }: { readonly path: string }): Promis
     get trouble() {
       const [first] = troubles.values();
       const others = troubles.size - 1;
-      return others > 0 ? `${first}; also ${others} other ${others === 1 ? "document" : "documents"}` : first;
+      return others > 0
+        ? `${first?.message}; also ${others} other ${others === 1 ? "document" : "documents"}`
+        : first?.message;
     },
     async close() {
       await Promise.all(turns.values());

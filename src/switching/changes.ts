@@ -84,8 +84,10 @@ export function createChanges(options: {
     const entry = await note(model, { ...why, from, to: engine.id, states });
     if (why.type === "rollback") before.rolledBack = true;
     engine.rolledBack = false;
+    const { standby } = model;
     model.activate(engine);
-    if (leavesFailing(entry)) model.standby = undefined;
+    if (leavesFailing(entry))
+      model.standby = standby !== engine && standby?.canTakeOver ? standby : undefined;
     endCanary(model);
     if (before !== engine) {
       tracks.enter(model.name, from, before.rolledBack ? "rolledBack" : "observing");

@@ -97,12 +97,14 @@ function afterSwitch(state: SavedState, entry: LogEntry, cooldownSeconds: number
   const moved = from !== null && from !== to;
   const left = type === "rollback" && moved ? withEngine(state.rolledBack, from, entry) : state.rolledBack;
   const rolledBack = to === null ? left : without(left, to);
-  const isGood = moved && !(from in rolledBack) && !(from in state.quarantined) && !leavesFailing(entry);
+  // The last good one: the engine that is left, or the one before it where that fails its rules.
+  const last = leavesFailing(entry) ? state.standby : from;
+  const isGood = last !== null && last !== to && !(last in rolledBack) && !(last in state.quarantined);
   const automatic = type === "switch" && trigger === "policy" ? [timeMs] : [];
   return {
     ...state,
     active: to,
-    standby: moved ? (isGood ? from : null) : state.standby,
+    standby: moved ? (isGood ? last : null) : state.standby,
     rolledBack,
     switchTimesMs: [...state.switchTimesMs, ...automatic]
       .filter((time) => timeMs - time < 3_600_000)

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
@@ -164,6 +164,19 @@ describe("switching", () => {
     scene = await openScene(folder);
     await expect(openScene(folder)).rejects.toThrow(/another gateway/);
     expect((await scene.infer("m")).engine).toBe("a");
+  });
+
+  test("a line that a crash tore off is cut off and noted, and the gateway serves", async () => {
+    const folder = await newFolder();
+    await writeModel(folder, "m", { a: {}, b: {} }, { shadow: { sampleRate: 0 } });
+    const before = await openScene(folder);
+    await before.services.switching?.switch("m", "b", "r", "t");
+    await before.stop();
+    await appendFile(join(folder, "var/log/decisions-000001.jsonl"), '{"seq":2,"time');
+    const opened = await openScene(folder);
+    expect((await opened.decisions()).map(({ type }) => type)).toEqual(["switch", "repair"]);
+    expect((await opened.infer("m")).engine).toBe("b");
+    await opened.end();
   });
 
   test("killed again and again in the midst of switching: same engine as the log says, a valid log, no half-made switch", async () => {

@@ -5,7 +5,7 @@ import { HostLostError, type EngineRequest, type EngineResult } from "../../src/
 import { GatewayError } from "../../src/core/errors.ts";
 import { silentLog } from "../../src/core/log.ts";
 import { createInference, type InferenceRequest, type Served } from "../../src/inference/inference.ts";
-import type { Engine } from "../../src/models/engine.ts";
+import { type Engine, EngineRetiredError } from "../../src/models/engine.ts";
 import type { Model } from "../../src/models/model.ts";
 
 type Infer = (request: EngineRequest) => Promise<EngineResult>;
@@ -54,11 +54,15 @@ function request(fields: Partial<InferenceRequest> = {}): InferenceRequest {
   };
 }
 
-function open(get: () => Model, onServed: (served: Served) => void = () => {}) {
+function open(
+  get: () => Model,
+  onServed: (served: Served) => void = () => {},
+  wake: () => Promise<Engine> = () => Promise.reject(new Error("a replaced engine was woken")),
+) {
   const faults: Error[] = [];
   const unanswered: string[] = [];
   const inference = createInference({
-    models: { get, wake: () => Promise.reject(new Error("a replaced engine was woken")) },
+    models: { get, wake },
     limits: { concurrency: 1, queue: 8 },
     chooseCanary: () => undefined,
     onServed,
@@ -97,6 +101,30 @@ describe("inference", () => {
     await first;
     await expect(waiting).rejects.toBe(gone);
     expect((await inference.infer(model, request())).engine.id).toBe("a");
+  });
+
+  test("an idle model is woken, also where a pinned request has its active engine running again", async () => {
+    const model = Object.assign(modelOf("a", answer), { state: "idle" });
+    const wake = () => {
+      Object.assign(model, { state: "ready" });
+      return Promise.resolve(model.active as Engine);
+    };
+    const { inference } = open(() => model, undefined, wake);
+    await inference.infer(model, request({ pinnedEngine: "a" }));
+    await inference.infer(model, request());
+    expect(model.state).toBe("ready");
+  });
+
+  test("an engine that a reload put in another's place is timed from then on", async () => {
+    const old = modelOf("old", async () => {
+      await new Promise((resolve) => setTimeout(resolve, 60));
+      throw new EngineRetiredError("old");
+    });
+    const { inference, unanswered } = open(() => modelOf("new", answer, 50));
+    const { engine, receivedSeconds, askedSeconds } = await inference.infer(old, request());
+    expect(engine.id).toBe("new");
+    expect(askedSeconds - receivedSeconds).toBeGreaterThan(0.05);
+    expect(unanswered).toEqual([]);
   });
 
   test("the model's own limit speaks against the engine, a client's impatience does not", async () => {

@@ -9,7 +9,7 @@ const info = {
   outputs: [],
 };
 
-function open() {
+function open(admit: () => Promise<void> = async () => {}) {
   const pools = { started: 0, closed: 0 };
   const result = { outputs: [], engineSeconds: 0, deviceSeconds: 0, queueSeconds: 0, hostSeconds: 0 };
   const pool: EnginePool = {
@@ -28,7 +28,7 @@ function open() {
   const engine = new Engine({
     folder: { id: "e", directory: "/nowhere", manifest: { model: "m" } } as never,
     openPool: () => pool,
-    admit: async () => {},
+    admit,
     onChange: () => {},
     onColdStart: () => {},
     clock: systemClock,
@@ -55,4 +55,16 @@ test.each([
   await expect(start(engine)).rejects.toThrow(EngineRetiredError);
   expect(engine.resident).toBe(false);
   expect(pools.closed).toBeGreaterThanOrEqual(pools.started);
+});
+
+test("one that is retired while it waits for memory starts no host", async () => {
+  let admitted = () => {};
+  const admission = new Promise<void>((resolve) => (admitted = resolve));
+  const { engine, pools } = open(() => admission);
+  const starting = engine.load();
+  const retired = engine.retire();
+  admitted();
+  await expect(starting).rejects.toThrow(EngineRetiredError);
+  await retired;
+  expect(pools.started).toBe(0);
 });

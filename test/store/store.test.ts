@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, rm, rmdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { silentLog } from "../../src/core/log.ts";
 import { openFileStore } from "../../src/store/file-store.ts";
 import { openRedisStore } from "../../src/store/redis-store.ts";
@@ -67,6 +67,19 @@ describe.each(drivers)("store %s", (_, missing, open) => {
     await store.write("a", {});
     expect(store.trouble).toMatch(/b\.json.*EISDIR.*store\.path$/);
     await store.write("b", {});
+    expect(store.trouble).toBeUndefined();
+    await store.close();
+  });
+
+  test.skipIf(missing)("what nobody writes any more is forgotten when the disk is well", async () => {
+    const store = await open(path);
+    await mkdir(join(path, "state/gone.json.new"));
+    await expect(store.write("gone", {})).rejects.toThrow(/cannot be written/);
+    await store.write("kept", {});
+    expect(store.trouble).toMatch(/gone\.json/);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 16 * 60_000 });
+    await store.write("kept", {});
+    vi.useRealTimers();
     expect(store.trouble).toBeUndefined();
     await store.close();
   });

@@ -20,10 +20,10 @@ const engineOf = (id: string) =>
     ready: () => Promise.resolve(),
   }) as unknown as Engine;
 
-/** Two engines, the first active; every line is kept. */
+/** Three engines, the first active; every line is kept. */
 function open() {
-  const [a, b] = [engineOf("a"), engineOf("b")];
-  const engines = new Map([a, b].map((engine) => [engine.id, engine]));
+  const [a, b, c] = [engineOf("a"), engineOf("b"), engineOf("c")];
+  const engines = new Map([a, b, c].map((engine) => [engine.id, engine]));
   const config = { policy: policySchema.parse({ mode: "automatic" }) } as ModelConfig;
   const model = new Model({ name: "m", directory: "", config, engines, broken: new Map() });
   model.activate(a);
@@ -53,7 +53,7 @@ function open() {
       repository: "/models",
       cooldownSeconds: 0,
     });
-  return { model, a, b, log, tracks, changes, restored };
+  return { model, a, b, c, log, tracks, changes, restored };
 }
 
 describe("who is standby after a switch, here and after a restart", () => {
@@ -72,6 +72,16 @@ describe("who is standby after a switch, here and after a restart", () => {
     expect(model.standby?.id).toBe(standby);
     expect(changes.fallbacks(model).map(({ id }) => id)).toEqual(standby === undefined ? [] : [standby]);
     expect(await restored()).toMatchObject({ active: "b", standby: standby ?? null });
+  });
+
+  test("where the one that is left fails, the standby from before stays", async () => {
+    const { model, c, tracks, changes, restored } = open();
+    await carryOut(model, promote, [found("a", "pass"), found("b", "pass")], { changes, tracks });
+    const again = { ...promote, engine: "c" };
+    await carryOut(model, again, [found("b", "fail"), found("c", "pass")], { changes, tracks });
+    expect(model.active).toBe(c);
+    expect(model.standby?.id).toBe("a");
+    expect(await restored()).toMatchObject({ active: "c", standby: "a" });
   });
 
   test("the log says which rules the one that was left fails", async () => {
