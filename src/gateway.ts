@@ -5,7 +5,6 @@ import { createEvidenceKeeper } from "./audit/evidence-keeper.ts";
 import { createFeedback } from "./audit/feedback.ts";
 import { createLiveReport } from "./audit/report/live-report.ts";
 import { openDecisionLog } from "./audit/log/decision-log.ts";
-import { watchLog } from "./audit/log/log-trouble.ts";
 import type { Families } from "./building/families.ts";
 import { createComparer } from "./compare/comparer.ts";
 import type { Config } from "./config.ts";
@@ -69,7 +68,7 @@ export async function createGateway(options: {
   metrics.set("build_info", { version, node: process.versions.node }, 1);
   const eventLoop = watchEventLoop(metrics);
   let delivery: Delivery | undefined;
-  const opened = await openDecisionLog({
+  const decisions = await openDecisionLog({
     directory: join(config.store.path, "log"),
     repository: repository.path,
     clock,
@@ -79,7 +78,6 @@ export async function createGateway(options: {
       feed.emit("decision", entry);
     },
   });
-  const decisions = watchLog(opened, { clock });
   delivery = store.deliver(decisions);
   const devices = createDevices({ clock, log, metrics });
   const statistics = new Statistics();

@@ -1,4 +1,4 @@
-import type { WatchedLog } from "./audit/log/log-trouble.ts";
+import type { DecisionLog } from "./audit/log/decision-log.ts";
 import type { Auditor } from "./audit/auditor.ts";
 import type { Verdict } from "./audit/rules/rule.ts";
 import { limitsOf } from "./compare/options.ts";
@@ -28,7 +28,7 @@ interface Parts {
   readonly auditor: Auditor;
   readonly controller: Controller;
   readonly devices: Devices;
-  readonly decisions: WatchedLog;
+  readonly decisions: Pick<DecisionLog, "lastSeq" | "trouble">;
   readonly statistics: Statistics;
   readonly metrics: Metrics;
   readonly feed: EventFeed;

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { processCpuSeconds } from "../../src/devices/process-cpu.ts";
 import { nowMs } from "./load.ts";
 import { serverCores } from "./options.ts";
 
@@ -82,15 +83,15 @@ export function residentBytes(pid: number): number {
   return Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
 }
 
-/** Processor time of processes in seconds (utime and stime of proc(5), in ticks of 10 ms). */
+/** Processor time of processes in seconds, in ticks of 10 ms. @throws Error when one of them is gone. */
 export function cpuSecondsOf(pids: readonly number[]): number {
-  let ticks = 0;
+  let seconds = 0;
   for (const pid of pids) {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    ticks += Number(fields[11]) + Number(fields[12]);
+    const used = processCpuSeconds(pid);
+    if (used === undefined) throw new Error(`process ${pid} is gone`);
+    seconds += used;
   }
-  return ticks / 100;
+  return seconds;
 }
 
 export function childrenOf(pid: number): number[] {

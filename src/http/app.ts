@@ -9,7 +9,7 @@ import { modelVersion } from "../protocol/bodies.ts";
 import type { Access } from "./access.ts";
 import { readBody } from "./body.ts";
 import { createControlRoutes } from "./control-routes.ts";
-import { sendError } from "./errors.ts";
+import { sendBody, sendError } from "./errors.ts";
 import { openApi } from "./openapi.ts";
 import type { Reply, Route } from "./route.ts";
 import { json, pathsOf } from "./route.ts";
@@ -154,12 +154,7 @@ function wrongMethod(method: string, path: string, allow: string): Reply {
   return json({ error: `${path} does not take ${method}; it takes ${allow}` }, 405, { allow });
 }
 
-/** Straight to node's response: a web Response would be taken apart again, for a third of a millisecond. */
 function respond({ outgoing }: HttpBindings, reply: Reply): Response {
-  if (reply.type === "body") {
-    const { status, headers, body } = reply;
-    outgoing.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) });
-    outgoing.end(body);
-  }
+  if (reply.type === "body") sendBody(outgoing, reply);
   return RESPONSE_ALREADY_SENT;
 }

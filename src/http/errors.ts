@@ -22,8 +22,19 @@ export function sendError(response: ServerResponse, error: GatewayError): void {
     response.destroy();
     return;
   }
-  const { status, headers, body } = errorReply(error);
   letGo(response);
+  sendBody(response, errorReply(error));
+}
+
+/** Straight to node's response: a web Response would be taken apart again, for a third of a millisecond. */
+export function sendBody(
+  response: ServerResponse,
+  {
+    status,
+    headers,
+    body,
+  }: { readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: string },
+): void {
   response.writeHead(status, { ...headers, "content-length": Buffer.byteLength(body) });
   response.end(body);
 }

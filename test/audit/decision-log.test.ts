@@ -29,11 +29,11 @@ const decision = (to: string): Decision => ({
   reason: `quotes " and \u2028 and "hash":"${"0".repeat(64)}"`,
 });
 
-async function openLog(rotateBytes?: number): Promise<DecisionLog> {
+async function openLog(rotateBytes?: number, clock = systemClock): Promise<DecisionLog> {
   log = await openDecisionLog({
     directory,
     repository: "/models",
-    clock: systemClock,
+    clock,
     ...(rotateBytes ? { rotateBytes } : {}),
   });
   return log;
@@ -164,6 +164,21 @@ describe("decision log", () => {
     await again.append(decision("taken"));
     await again.close();
     expect(await verifyLog(directory)).toMatchObject({ entries: 3, files: 2, faults: [] });
+  });
+
+  test("a decision that cannot be written is trouble until one can", async () => {
+    const opened = await openLog(1, { ...systemClock, now: () => new Date("2026-01-01T00:00:00Z") });
+    await opened.append(decision("first"));
+    expect(opened.trouble).toBeUndefined();
+    const next = join(directory, "decisions-000002.jsonl");
+    await writeFile(next, "");
+    await expect(opened.append(decision("refused"))).rejects.toThrow(/EEXIST.*free disk space/);
+    expect(opened.trouble).toMatch(
+      /^the decision cannot be written to .*EEXIST.*; free disk space or set store\.path \(tried last at 2026-01-01T00:00:00\.000Z\)$/,
+    );
+    await rm(next);
+    await opened.append(decision("taken"));
+    expect(opened.trouble).toBeUndefined();
   });
 
   test("the files stay in order beyond a million", async () => {

@@ -11,15 +11,16 @@ function tensor(name: string, shape: readonly number[], values: readonly number[
 }
 
 describe("figures of a pair", () => {
+  const detection = {
+    scores: "s",
+    boxes: "b",
+    format: "corners",
+    scoreThreshold: 0.5,
+    nmsIou: 0.5,
+    matchIou: 0.5,
+  } as const;
+
   it("adds up detections over the inputs", () => {
-    const detection = {
-      scores: "s",
-      boxes: "b",
-      format: "corners",
-      scoreThreshold: 0.5,
-      nmsIou: 0.5,
-      matchIou: 0.5,
-    } as const;
     const outputs = (first: number, second: number) => [
       tensor("s", [1, 2, 1], [first, second]),
       tensor("b", [1, 2, 4], [0, 0, 1, 1, 2, 2, 3, 3]),
@@ -41,14 +42,6 @@ describe("figures of a pair", () => {
   it("count flips of the decisions that could be read, and tell why others could not", () => {
     const figures = createPairFigures("a", "b");
     const outputs = (name: string) => [tensor(name, [1, 2], [0, 1])];
-    const detection = {
-      scores: "s",
-      boxes: "b",
-      format: "corners",
-      scoreThreshold: 0.5,
-      nmsIou: 0.5,
-      matchIou: 0.5,
-    } as const;
     for (let i = 0; i < 3; i += 1)
       figures.add(compareOutputs(outputs("logits"), outputs("logits"), { task: "detection", detection }));
     expect(figures.result()).toMatchObject({ samples: 3, bitEqual: 3, decided: 0, flips: 0, reason: null });

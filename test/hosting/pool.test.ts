@@ -232,21 +232,14 @@ describe("closing", () => {
     );
   });
 
-  test("gives up on what is not answered in time and kills what does not go", async () => {
-    const { pool } = testPool("typescript", commandOnly, { drainSeconds: 0.2, watchdogMs: 60_000 });
-    await pool.start();
-    const pid = pool.processes[0]?.pid as number;
-    process.kill(pid, "SIGSTOP");
-    const result = pool.infer({ inputs: [command(commands.nothing)] });
-    result.catch(() => {});
-    await pool.close();
-    await expect(result).rejects.toMatchObject({ reason: "unavailable" });
-    expect(isAlive(pid)).toBe(false);
-  });
-
-  test("does not wait for shadow hosts", async () => {
-    const hour = { drainSeconds: 3600, watchdogMs: 3_600_000 };
-    const { pool } = testPool("typescript", commandOnly, { priority: "shadow", ...hour });
+  test.each([
+    [
+      "gives up on what is not answered in time and kills what does not go",
+      { drainSeconds: 0.2, watchdogMs: 60_000 },
+    ],
+    ["does not wait for shadow hosts", { priority: "shadow", drainSeconds: 3600, watchdogMs: 3_600_000 }],
+  ] as const)("%s", async (_, options) => {
+    const { pool } = testPool("typescript", commandOnly, options);
     await pool.start();
     const pid = pool.processes[0]?.pid as number;
     process.kill(pid, "SIGSTOP");

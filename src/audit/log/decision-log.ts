@@ -16,6 +16,8 @@ export interface DecisionLog {
   /** The newest entries, oldest first. */
   tail(count: number): readonly LogEntry[];
   readonly lastSeq: number;
+  /** What kept the last decision from the log; undefined when it was taken. */
+  readonly trouble: string | undefined;
   close(): Promise<void>;
 }
 
@@ -48,12 +50,14 @@ export async function openDecisionLog(options: {
   let bytes = (await file.stat()).size;
   let turn: Promise<unknown> = Promise.resolve();
   let closed = false;
+  let trouble: string | undefined;
 
   async function write(decision: Decision): Promise<LogEntry> {
     if (closed) throw new GatewayError("unavailable", "the decision log is closed: the gateway is stopping");
+    const time = clock.now().toISOString();
     const { entry, line } = sealEntry(decision, {
       seq: last.seq + 1,
-      time: clock.now().toISOString(),
+      time,
       repository,
       prev: last.hash,
     });
@@ -64,12 +68,12 @@ export async function openDecisionLog(options: {
     } catch (cause) {
       // Whatever part of the line reached the disk is taken back, so that the next line stands on its own.
       await file.truncate(bytes).catch(() => undefined);
-      throw new GatewayError(
-        "conflict",
-        `the decision cannot be written to "${directory}", so it was not made: ${(cause as Error).message}; free disk space or set store.path`,
-        { cause },
-      );
+      const message = `the decision cannot be written to "${directory}", so it was not made: ${(cause as Error).message}; free disk space or set store.path`;
+      // Decisions are rare: whoever reads this later must see how old it is.
+      trouble = `${message} (tried last at ${time})`;
+      throw new GatewayError("conflict", message, { cause });
     }
+    trouble = undefined;
     bytes += text.length;
     last = entry;
     tail.push(entry);
@@ -103,6 +107,9 @@ export async function openDecisionLog(options: {
     tail: (count) => tail.slice(-count),
     get lastSeq() {
       return last.seq;
+    },
+    get trouble() {
+      return trouble;
     },
     async close() {
       if (closed) return;
