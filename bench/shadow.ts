@@ -9,7 +9,7 @@ import { cpuShares, cpuTime } from "./support/cpu-time.ts";
 import { metric, type Server, startGateway } from "./support/gateway.ts";
 import { startGenerator } from "./support/generator.ts";
 import { latenciesMs } from "./support/load.ts";
-import { print, quick, serverCores, tableHead, tableRow, tell } from "./support/options.ts";
+import { places, print, quick, serverCores, tableHead, tableRow, tell } from "./support/options.ts";
 import { binaryRequest, demo, makeRepository } from "./support/repository.ts";
 import { median, percentile } from "./support/statistics.ts";
 import { nearMs, watchStolen } from "./support/stolen.ts";
@@ -148,11 +148,8 @@ try {
 function report(rate: number, runs: readonly Run[]): void {
   const ms = (value: number): string => value.toFixed(3);
   const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
-  const where = serverCores
-    ? `, gateway and hosts on cores ${serverCores.join(" and ")}, load from others`
-    : "";
   print(
-    `\n${demo.name}, binary, open loop (Poisson), ${rate}/s: half of the capacity at concurrency 4${where}; a run is ` +
+    `\n${demo.name}, binary, open loop (Poisson), ${rate}/s: half of the capacity at concurrency 4${places(", ")}; a run is ` +
       `${turns} turns of ${seconds} s each with shadow and without, the first ${warmUpMs / 1000} s of each left out, latency from the scheduled arrival; maxUtilization ${maxUtilization}. ` +
       `Latencies are of requests that did not arrive within ${nearMs} ms of a moment when the hypervisor had a core ("stolen").\n`,
   );

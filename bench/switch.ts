@@ -7,7 +7,7 @@ import { startGateway } from "./support/gateway.ts";
 import { startGenerator } from "./support/generator.ts";
 import { createHttpClient, type HttpClient, prepareRequest } from "./support/http-client.ts";
 import { type LoadResult, nowMs } from "./support/load.ts";
-import { print, quick, serverCores, tell } from "./support/options.ts";
+import { places, print, quick, tell } from "./support/options.ts";
 import { binaryRequest, demo, makeRepository } from "./support/repository.ts";
 import { percentile } from "./support/statistics.ts";
 import { nearMs, type Stolen, watchStolen } from "./support/stolen.ts";
@@ -134,11 +134,8 @@ try {
   }
   const lost = total.sent - total.answered - total.failed;
   const engineCounts = Object.entries(served).map(([engine, count]) => `${engine} ${count}`);
-  const where = serverCores
-    ? `; gateway and hosts on cores ${serverCores.join(" and ")}, load from others`
-    : "";
   print(
-    `\n${demo.name}, binary, open loop (Poisson), ${ratePerSecond}/s${where}; ${rounds} rounds of ${switchesPerRound} switches.\n`,
+    `\n${demo.name}, binary, open loop (Poisson), ${ratePerSecond}/s${places("; ")}; ${rounds} rounds of ${switchesPerRound} switches.\n`,
   );
   print(
     `- ${rounds * switchesPerRound} switches, ${total.sent} requests: ${total.failed} failed, ${lost} lost, ${total.duplicated} duplicated, ${total.foreign} answered with another's id; answered by ${engineCounts.join(", ")}`,

@@ -8,6 +8,12 @@ export const serverCores: readonly number[] | undefined = process.argv
   .split(",")
   .map(Number);
 
+/** For a heading after `separator`: who runs where. Nothing where all share the machine. */
+export function places(separator: string): string {
+  if (!serverCores) return "";
+  return `${separator}gateway and hosts on cores ${serverCores.join(" and ")}, load from others`;
+}
+
 /** Cells of a Markdown table row. */
 export function tableRow(cells: readonly (string | number)[]): string {
   return `| ${cells.join(" | ")} |`;

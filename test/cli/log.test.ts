@@ -7,25 +7,20 @@ import { main } from "../../src/cli/main.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLog } from "../../src/core/log.ts";
 import { openStore } from "../../src/store/open-store.ts";
+import { captureOutput } from "./_output.ts";
 import { RedisServer, redisMissing } from "../store/_redis-server.ts";
 
 let path: string;
-let out: string;
-let err: string;
+const said = captureOutput();
 beforeEach(async () => {
   path = await mkdtemp(join(tmpdir(), "crosscheck-log-verify-"));
-  vi.spyOn(process.stdout, "write").mockImplementation((text) => ((out += String(text)), true));
-  vi.spyOn(process.stderr, "write").mockImplementation((text) => ((err += String(text)), true));
 });
 afterEach(async () => {
-  vi.restoreAllMocks();
-  vi.unstubAllEnvs();
-  process.exitCode = undefined;
   await rm(path, { recursive: true, force: true });
 });
 
 async function verify(...args: readonly string[]): Promise<number> {
-  out = err = "";
+  said.out = said.err = "";
   process.exitCode = 0;
   await main(["log", "verify", ...args]);
   return process.exitCode;
@@ -68,15 +63,15 @@ describe("crosscheck log verify", () => {
   test("finds a cut-off end, an emptied folder and a folder that is gone", async () => {
     await leave({ kind: "file" });
     expect(await verify("--store", path)).toBe(0);
-    expect(out).toMatch(/5 decisions in 1 file\(s\): the chain is whole; last hash [0-9a-f]{64}/);
+    expect(said.out).toMatch(/5 decisions in 1 file\(s\): the chain is whole; last hash [0-9a-f]{64}/);
     await cut();
     expect(await verify("--store", path)).toBe(1);
-    expect(out).toMatch(/ends with seq 3, but state file ".*m.json" knows of 5/);
+    expect(said.out).toMatch(/ends with seq 3, but state file ".*m.json" knows of 5/);
     for (const file of await readdir(join(path, "log"))) await rm(join(path, "log", file));
     expect(await verify("--store", path)).toBe(1);
     await rm(join(path, "log"), { recursive: true });
     expect(await verify("--store", path)).toBe(1);
-    expect(out).toMatch(/ends with seq 0/);
+    expect(said.out).toMatch(/ends with seq 0/);
   });
 
   test("looks where the settings say: flag over environment over file", async () => {
@@ -86,7 +81,7 @@ describe("crosscheck log verify", () => {
     expect(await verify("--config", config)).toBe(0);
     vi.stubEnv("CROSSCHECK_STORE_PATH", "/nowhere");
     expect(await verify("--config", config)).toBe(2);
-    expect(err).toMatch(/no decision log in "\/nowhere"/);
+    expect(said.err).toMatch(/no decision log in "\/nowhere"/);
     vi.stubEnv("CROSSCHECK_STORE_PATH", path);
     expect(await verify()).toBe(0);
     vi.stubEnv("CROSSCHECK_STORE_PATH", "/nowhere");
@@ -95,7 +90,9 @@ describe("crosscheck log verify", () => {
 
   test("its help says what a chain without a key cannot show", async () => {
     await verify("--help");
-    expect(out.replaceAll(/\s+/g, " ")).toMatch(/has no key.*seal a changed log anew.*Keep the last hash/);
+    expect(said.out.replaceAll(/\s+/g, " ")).toMatch(
+      /has no key.*seal a changed log anew.*Keep the last hash/,
+    );
   });
 
   describe.skipIf(redisMissing)("with Redis", () => {
@@ -115,14 +112,14 @@ describe("crosscheck log verify", () => {
       await rm(join(path, "state"), { recursive: true });
       await cut();
       expect(await verify()).toBe(1);
-      expect(out).toMatch(/ends with seq 3, but Redis stream ".*:decisions" knows of 5/);
+      expect(said.out).toMatch(/ends with seq 3, but Redis stream ".*:decisions" knows of 5/);
       await rm(join(path, "log"), { recursive: true });
       await leave({ kind: "file" });
       expect(await verify()).toBe(1);
-      expect(out).toMatch(/decision 5 is another one in Redis stream/);
+      expect(said.out).toMatch(/decision 5 is another one in Redis stream/);
       await server.kill();
       expect(await verify()).toBe(0);
-      expect(out).toMatch(/the chain is whole.*\nRedis at 127.0.0.1:\d+ was not asked: .*ECONNREFUSED/);
+      expect(said.out).toMatch(/the chain is whole.*\nRedis at 127.0.0.1:\d+ was not asked: .*ECONNREFUSED/);
     });
   });
 });

@@ -1,19 +1,12 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { main } from "../../src/cli/main.ts";
+import { captureOutput } from "./_output.ts";
 
-let out = "";
-let err = "";
+const said = captureOutput();
 let server: Server;
-beforeEach(() => {
-  out = err = "";
-  vi.spyOn(process.stdout, "write").mockImplementation((text) => ((out += String(text)), true));
-  vi.spyOn(process.stderr, "write").mockImplementation((text) => ((err += String(text)), true));
-});
 afterEach(() => {
-  vi.restoreAllMocks();
-  process.exitCode = undefined;
   server.closeAllConnections();
   server.close();
 });
@@ -40,14 +33,14 @@ const commands: [string, (url: string) => string[]][] = [
 test.each(commands)("%s says that a web server is no gateway", async (_name, args) => {
   const url = await serve((_request, reply) => reply.end("<html>hello</html>"));
   expect(await run(...args(url))).toBe(1);
-  expect(err).toMatch(/is it one\?|is it a V2 server\?/);
-  expect(err).not.toMatch(/TypeError|undefined|JSON/);
+  expect(said.err).toMatch(/is it one\?|is it a V2 server\?/);
+  expect(said.err).not.toMatch(/TypeError|undefined|JSON/);
 });
 
 test.each(commands)("%s gives up on a server that does not answer", async (_name, args) => {
   const url = await serve(() => {});
   expect(await run(...args(url), "--timeout", "0.2")).toBe(1);
-  expect(err).toMatch(/did not answer .* within 0\.2 s|no server answers/);
+  expect(said.err).toMatch(/did not answer .* within 0\.2 s|no server answers/);
 });
 
 /** A gateway without models, with one such event. */
@@ -75,10 +68,16 @@ test.each([
 ])("status tells %s", async (_, metrics, words) => {
   const url = await serveStatus(metrics);
   expect(await run("status", "--url", url)).toBe(0);
-  expect(out).toBe(`crosscheck 1 at ${url}: ready\n${words}`);
-  out = "";
+  expect(said.out).toBe(`crosscheck 1 at ${url}: ready\n${words}`);
+  said.out = "";
   expect(await run("status", "--json", "--url", url)).toBe(0);
-  expect(JSON.parse(out)).toEqual({ name: "crosscheck", version: "1", ready: true, models: [], ...metrics });
+  expect(JSON.parse(said.out)).toEqual({
+    name: "crosscheck",
+    version: "1",
+    ready: true,
+    models: [],
+    ...metrics,
+  });
 });
 
 test.each([
@@ -89,7 +88,7 @@ test.each([
     reply.end(JSON.stringify({ model: "m", from, to: "b", decision: { seq: 7 } })),
   );
   expect(await run("switch", "m", "b", "--reason", "r", "--url", url)).toBe(0);
-  expect(out).toBe(`${words}\n`);
+  expect(said.out).toBe(`${words}\n`);
 });
 
 const metadata = { inputs: [{ name: "x", datatype: "FP32", shape: [1, 2] }] };
@@ -108,7 +107,7 @@ test("bench keeps the path of the address, and counts errors in JSON too", async
     await run("bench", `${url}/way/`, "--model", "m", "--rate", "50", "--seconds", "0.1", "--json"),
   ).toBe(1);
   expect(paths).toEqual(new Set(["/way/v2/models/m", "/way/v2/models/m/infer"]));
-  expect(JSON.parse(out)).toMatchObject({ sent: 5, failed: 5, errors: { '500 {"error":"no"}': 5 } });
+  expect(JSON.parse(said.out)).toMatchObject({ sent: 5, failed: 5, errors: { '500 {"error":"no"}': 5 } });
 });
 
 test("bench: an unknown model is a fault of what was asked", async () => {
@@ -117,5 +116,5 @@ test("bench: an unknown model is a fault of what was asked", async () => {
     reply.end('{"error":"model \\"m\\" is not known"}');
   });
   expect(await run("bench", url, "--model", "m")).toBe(2);
-  expect(err).toContain('model "m" is not known');
+  expect(said.err).toContain('model "m" is not known');
 });

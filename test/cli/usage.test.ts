@@ -1,19 +1,9 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { main } from "../../src/cli/main.ts";
+import { captureOutput } from "./_output.ts";
 
 const demo = "models/traffic-signs/model.onnx";
-let out = "";
-let err = "";
-beforeEach(() => {
-  out = err = "";
-  vi.spyOn(process.stdout, "write").mockImplementation((text) => ((out += String(text)), true));
-  vi.spyOn(process.stderr, "write").mockImplementation((text) => ((err += String(text)), true));
-});
-afterEach(() => {
-  vi.restoreAllMocks();
-  vi.unstubAllEnvs();
-  process.exitCode = undefined;
-});
+const said = captureOutput();
 
 async function run(...args: readonly string[]): Promise<number> {
   process.exitCode = 0;
@@ -41,18 +31,18 @@ const commands = [
 describe("command line", () => {
   test.each(commands)("%s --help explains it and exits 0", async (command) => {
     expect(await run(...command.split(" "), "--help")).toBe(0);
-    expect(out).toContain(`Usage: crosscheck ${command}`);
-    expect(err).toBe("");
+    expect(said.out).toContain(`Usage: crosscheck ${command}`);
+    expect(said.err).toBe("");
   });
 
   test("the help lists every command", async () => {
     expect(await run("--help")).toBe(0);
-    for (const command of commands) expect(out).toContain(command.split(" ")[0]);
+    for (const command of commands) expect(said.out).toContain(command.split(" ")[0]);
   });
 
   test.each(commands)("%s refuses an option that it does not have: usage, 2", async (command) => {
     expect(await run(...command.split(" "), "--no-such-option")).toBe(2);
-    expect(err).toMatch(/error: /);
+    expect(said.err).toMatch(/error: /);
   });
 
   test.each<[string, RegExp]>([
@@ -112,30 +102,30 @@ describe("command line", () => {
     [`compile ${demo} --model m --compiler onnxruntime --builds 0`, /whole number from 1 to 10000/],
   ])("%s: usage, 2", async (line, message) => {
     expect(await run(...line.split(" "))).toBe(2);
-    expect(err).toMatch(message);
+    expect(said.err).toMatch(message);
   });
 
   test("an empty reason is none", async () => {
     expect(await run("switch", "m", "e", "--reason", " ")).toBe(2);
-    expect(err).toMatch(/Say why/);
+    expect(said.err).toMatch(/Say why/);
   });
 
   test("the help has no defaults that say nothing, and names the key", async () => {
     await run("compile", "--help");
     await run("bench", "--help");
-    expect(out).not.toContain("default: []");
-    expect(out).toContain("CROSSCHECK_API_KEY");
+    expect(said.out).not.toContain("default: []");
+    expect(said.out).toContain("CROSSCHECK_API_KEY");
   });
 
   test("doctor tells a compiler's options", async () => {
     expect(await run("doctor", "onnxruntime")).toBe(0);
-    expect(out).toMatch(/precisions: fp32, int8\n.*graphOptimizationLevel +disabled \| basic .* all /s);
+    expect(said.out).toMatch(/precisions: fp32, int8\n.*graphOptimizationLevel +disabled \| basic .* all /s);
   });
 
   test("a wrong address in the environment is told too", async () => {
     vi.stubEnv("CROSSCHECK_URL", "nowhere");
     expect(await run("status")).toBe(2);
-    expect(err).toMatch(/"nowhere" is no address/);
+    expect(said.err).toMatch(/"nowhere" is no address/);
   });
 
   test.each<[string, RegExp]>([
@@ -143,6 +133,6 @@ describe("command line", () => {
     ["bench http://127.0.0.1:1 --model m", /no server answers at http:\/\/127\.0\.0\.1:1.*crosscheck serve/s],
   ])("%s: failed, 1", async (line, message) => {
     expect(await run(...line.split(" "))).toBe(1);
-    expect(err).toMatch(message);
+    expect(said.err).toMatch(message);
   });
 });
