@@ -136,7 +136,10 @@ try {
     runs.push(measured.run);
     const { without, with: withShadow } = measured.run;
     const ratio = (share: number) => (withShadow.percentile(share) / without.percentile(share)).toFixed(3);
-    tell(`run ${index + 1} of ${runCount}, ${rate}/s: p50 ratio ${ratio(0.5)}, p99 ratio ${ratio(0.99)}`);
+    tell(
+      `run ${index + 1} of ${runCount}, ${rate}/s: p50 ratio ${ratio(0.5)}, p99 ratio ${ratio(0.99)}, ` +
+        `${percent(withShadow.compared / withShadow.requests)} compared`,
+    );
   }
   report(rate ?? Number.NaN, runs);
 } finally {
@@ -145,9 +148,12 @@ try {
   on.remove();
 }
 
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
 function report(rate: number, runs: readonly Run[]): void {
   const ms = (value: number): string => value.toFixed(3);
-  const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
   print(
     `\n${demo.name}, binary, open loop (Poisson), ${rate}/s: half of the capacity at concurrency 4${places(", ")}; a run is ` +
       `${turns} turns of ${seconds} s each with shadow and without, the first ${warmUpMs / 1000} s of each left out, latency from the scheduled arrival; maxUtilization ${maxUtilization}. ` +

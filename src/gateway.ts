@@ -290,13 +290,15 @@ export async function createGateway(options: {
     },
     async close() {
       closed = true;
-      await stopCommands();
       live.close();
       // These begin nothing more; what they are at ends with its hosts, which on a busy machine may not answer for long.
       const beside = [selfChecks.close(), shadow.close()];
-      // Before the models: a decision under way must not load what was just unloaded.
+      // Begun before those who decide are waited for: what they are at may be waiting for an engine that takes minutes to
+      // load, and ends with it. They can load nothing any more, for the engines are retired.
+      const unloading = models.close();
+      await stopCommands();
       await controller.close();
-      await models.close();
+      await unloading;
       await comparer.close();
       await Promise.all(beside);
       await keeper.close();

@@ -246,7 +246,10 @@ export function createInference(options: InferenceOptions): Inference {
         } catch (error) {
           // A reload took the engine away before it could answer: those that are there now do.
           if (!(error instanceof EngineRetiredError)) throw error;
-          model = models.get(model.name);
+          const now = models.get(model.name);
+          // No reload did, the gateway ends.
+          if (now === model) throw error;
+          model = now;
           fromSeconds = clock.seconds();
         }
       }
@@ -275,7 +278,7 @@ export function createInference(options: InferenceOptions): Inference {
         return { model, info: engine.info };
       },
       (error: unknown) => {
-        if (error instanceof EngineRetiredError) return describe(name);
+        if (error instanceof EngineRetiredError && models.get(name) !== model) return describe(name);
         throw error;
       },
     );

@@ -27,10 +27,10 @@ export interface EnginePool extends Runner {
   readonly failure: string | undefined;
 }
 
-/** Asked of an engine that was taken out for good: the model as it is now has another one, or none. */
+/** Asked of an engine taken out for good: the model as it is now has another one, or none, or the gateway ends. */
 export class EngineRetiredError extends GatewayError {
   constructor(id: string) {
-    super("unavailable", `engine "${id}" was replaced or removed`);
+    super("unavailable", `engine "${id}" was replaced or removed, or the gateway is shutting down`);
   }
 }
 
@@ -126,7 +126,7 @@ export class Engine implements Runner {
     return this.#lastUsedSeconds;
   }
 
-  /** Taken out for good: by a reload, or with its model. */
+  /** Taken out for good: by a reload, with its model, or with the gateway. */
   get retired(): boolean {
     return this.#retired;
   }
@@ -251,16 +251,20 @@ export class Engine implements Runner {
 
   #start(role: PoolRole): Promise<void> {
     if (this.#retired) return Promise.reject(new EngineRetiredError(this.id));
-    this.#starting[role] ??= this.#open(role).finally(() => {
+    const underWay = this.#starting[role];
+    if (underWay) return underWay;
+    const starting = this.#open(role).finally(() => {
       this.#starting[role] = undefined;
       this.#options.onChange(this);
     });
-    return this.#starting[role];
+    this.#starting[role] = starting;
+    // Not before: it is loading now.
+    this.#options.onChange(this);
+    return starting;
   }
 
   async #open(role: PoolRole): Promise<void> {
-    const { openPool, admit, clock, onChange, onColdStart } = this.#options;
-    onChange(this);
+    const { openPool, admit, clock, onColdStart } = this.#options;
     let pool: EnginePool | undefined;
     try {
       // A pool that gave up is closed and made anew: loading again is how a person retries a failed engine.

@@ -5,7 +5,7 @@ import type { Clock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Turns } from "../core/turns.ts";
-import { Engine, type EnginePool, type PoolRole } from "./engine.ts";
+import { Engine, EngineRetiredError, type EnginePool, type PoolRole } from "./engine.ts";
 import type { EngineManifest, ModelConfig } from "./manifest.ts";
 import { createMemoryBudget } from "./memory-budget.ts";
 import { Model } from "./model.ts";
@@ -62,12 +62,15 @@ export interface Models {
   unload(name: string): Promise<void>;
   /** The engine that can answer now, or the active one once it is loaded. */
   wake(model: Model): Promise<Engine>;
+  /** Takes every engine out for good, waiting for what it is answering, but for no load: one under way ends with this. */
   close(): Promise<void>;
 }
 
 export function createModels(options: ModelsOptions): Models {
   const { repository, openPool, recall, turns, onEvent, clock, log } = options;
   const models = new Map<string, Model>();
+  /** Those whose first engine is being loaded; of a reload `models` has the one before until then. */
+  const arriving = new Map<string, Model>();
   /** Models that could not even be read, with the reason. */
   const failures = new Map<string, string>();
   let started = false;
@@ -124,6 +127,8 @@ export function createModels(options: ModelsOptions): Models {
 
   /** The model as its folder says, with the engines of `before` that did not change. */
   function assemble(folder: ModelFolder & { config: ModelConfig }, before: Model | undefined): Model {
+    // Nobody would retire the engines that it brings.
+    refuseClosed();
     const engines = new Map<string, Engine>();
     const broken = new Map<string, string>();
     for (const entry of folder.engines) {
@@ -175,6 +180,8 @@ export function createModels(options: ModelsOptions): Models {
       try {
         await engine.load();
       } catch (error) {
+        // The gateway ends, which says nothing about the engine.
+        if (error instanceof EngineRetiredError) throw error;
         log.error({ model: model.name, engine: engine.id, err: error }, "engine cannot be loaded");
         firstError ??= error;
         continue;
@@ -214,11 +221,14 @@ export function createModels(options: ModelsOptions): Models {
     const serving = before?.state === "ready" || before?.state === "idle";
     if (!serving) models.set(name, model);
     if (!serving) setState(model, "loading");
+    arriving.set(name, model);
     try {
       await activateFirst(model, before);
     } catch (error) {
-      if (!serving) setState(model, "failed", (error as Error).message);
+      if (!serving && !closed) setState(model, "failed", (error as Error).message);
       throw error;
+    } finally {
+      arriving.delete(name);
     }
     const standby = before?.standby && model.engines.get(before.standby.id);
     if (standby !== model.active) model.standby ??= standby;
@@ -242,8 +252,8 @@ export function createModels(options: ModelsOptions): Models {
     onEvent({ type: "removed", name });
   }
 
-  async function unloadEngines(model: Model | undefined): Promise<void> {
-    await Promise.all([...(model?.engines.values() ?? [])].map((engine) => engine.unload()));
+  async function unloadEngines(model: Model): Promise<void> {
+    await Promise.all([...model.engines.values()].map((engine) => engine.unload()));
   }
 
   async function prepare(name: string): Promise<void> {
@@ -299,6 +309,7 @@ export function createModels(options: ModelsOptions): Models {
           turns
             .take(name, () => prepare(name))
             .catch((error: unknown) => {
+              if (closed) return;
               log.error({ model: name, err: error }, "model cannot be loaded");
               failures.set(name, (error as Error).message);
             }),
@@ -355,18 +366,22 @@ export function createModels(options: ModelsOptions): Models {
       );
       const waking = wakeActive(model);
       if (!resident) return waking;
-      waking.catch((error: unknown) =>
-        log.error({ model: model.name, err: error }, "active engine cannot be loaded"),
-      );
+      waking.catch((error: unknown) => {
+        if (!(error instanceof EngineRetiredError))
+          log.error({ model: model.name, err: error }, "active engine cannot be loaded");
+      });
       return resident;
     },
     async close() {
       if (closed) return;
       closed = true;
       clearInterval(sweep);
-      // By name: a load that is under way may bring another model.
-      const names = [...models.keys()];
-      await Promise.all(names.map((name) => turns.take(name, () => unloadEngines(models.get(name)))));
+      // Not in turn: a load or a switch under way may be waiting for one of these, and ends with it.
+      const known = [...models.values(), ...arriving.values()];
+      const engines = known.flatMap((model) => [...model.engines.values()]);
+      await Promise.all(engines.map((engine) => engine.retire()));
+      // That turn ends soon then, and with it the unloading of what a reload has just replaced.
+      await Promise.all(known.map(({ name }) => turns.take(name, () => undefined)));
     },
   };
 }

@@ -3,7 +3,7 @@ import type { Decision, LogEntry } from "../audit/log/entry.ts";
 import type { Clock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
-import type { Engine } from "../models/engine.ts";
+import { EngineRetiredError, type Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Models } from "../models/models.ts";
 import type { Memory } from "./memory.ts";
@@ -154,8 +154,9 @@ export function createChanges(options: {
         await moveTo(model, fallback, { type: "rollback", actor: "policy", reason, ...grounds });
         return undefined;
       } catch (error) {
-        // An engine that does not load leaves the next one; a log that cannot be written leaves none.
-        if (fallback.serving || !(error instanceof GatewayError)) throw error;
+        // An engine that does not load leaves the next one; a log that cannot be written leaves none, nor does closing.
+        if (fallback.serving || !(error instanceof GatewayError) || error instanceof EngineRetiredError)
+          throw error;
         why = error.message;
       }
     }
@@ -214,11 +215,15 @@ export function createChanges(options: {
   return { moveTo, takeOut, beginCanary, hold, endCanary, fallbacks, note };
 }
 
-/** @throws GatewayError `conflict`: a change that memory is too small for cannot be made, while serving goes on. */
+/**
+ * @throws GatewayError `conflict`: a change that memory is too small for cannot be made, while serving goes on;
+ *   EngineRetiredError when it does not, for the gateway ends.
+ */
 async function makeReady(engine: Engine): Promise<void> {
   try {
     await engine.ready();
   } catch (error) {
+    if (error instanceof EngineRetiredError) throw error;
     if (!(error instanceof GatewayError) || error.code !== "unavailable") throw error;
     throw new GatewayError("conflict", error.message, { cause: error });
   }

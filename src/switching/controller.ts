@@ -5,7 +5,7 @@ import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { createSlices } from "../core/slices.ts";
 import type { Turns } from "../core/turns.ts";
-import type { Engine } from "../models/engine.ts";
+import { EngineRetiredError, type Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Models } from "../models/models.ts";
 import type { Store } from "../store/store.ts";
@@ -143,7 +143,10 @@ export function createController(options: {
     if (await carryOut(model, action, [activeEvidence, ...candidates], { changes, tracks })) onChanged(model);
   }
 
-  /** A canary that was unloaded meanwhile is loaded again; one that cannot serve is none any longer. */
+  /**
+   * A canary that was unloaded meanwhile is loaded again; one that cannot serve is none any longer.
+   * @throws EngineRetiredError when the gateway ends, which says nothing about the canary
+   */
   async function tendCanary(model: Model): Promise<void> {
     const engine = tracks.model(model.name).canary?.engine;
     if (!engine || engine.serving) return;
@@ -151,7 +154,10 @@ export function createController(options: {
       engine.failure ??
       (await engine.ready().then(
         () => undefined,
-        (error: Error) => error.message,
+        (error: Error) => {
+          if (error instanceof EngineRetiredError) throw error;
+          return error.message;
+        },
       ));
     if (why === undefined) return;
     const reason = `the canary cannot serve: ${why}`;
@@ -185,7 +191,9 @@ export function createController(options: {
         if (model) await checkModel(model);
       });
     } catch (error) {
-      log.error({ model: name, err: error }, "a switching decision failed; nothing was changed");
+      // Where the gateway ends nothing failed: what was being decided is not decided any more.
+      if (!(error instanceof EngineRetiredError))
+        log.error({ model: name, err: error }, "a switching decision failed; nothing was changed");
     } finally {
       awaited.delete(name);
     }

@@ -116,14 +116,22 @@ export async function writeEngine(
   await writeFile(join(directory, "engine.yaml"), JSON.stringify(manifest));
 }
 
-export async function openScene(folder: string, settings: object = {}, log: Log = silentLog): Promise<Scene> {
+export async function openGateway(
+  folder: string,
+  settings: object = {},
+  log: Log = silentLog,
+): Promise<Gateway> {
   const config = configSchema.parse({
     repository: join(folder, "models"),
     store: { path: join(folder, "var") },
     ...settings,
   });
   const families = await readFamilies({ root, environment: process.env });
-  const gateway = await createGateway({ config, families, version: "test", log });
+  return createGateway({ config, families, version: "test", log });
+}
+
+export async function openScene(folder: string, settings: object = {}, log: Log = silentLog): Promise<Scene> {
+  const gateway = await openGateway(folder, settings, log);
   await gateway.start();
   const { services } = gateway;
   let stopped: Promise<void> | undefined;

@@ -2,7 +2,15 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
-import { newFolder, numbers, openScene, writeEngine, writeModel, type Scene } from "./_gateway.ts";
+import {
+  newFolder,
+  numbers,
+  openGateway,
+  openScene,
+  writeEngine,
+  writeModel,
+  type Scene,
+} from "./_gateway.ts";
 
 let scene: Scene | undefined;
 afterEach(async () => {
@@ -124,6 +132,48 @@ describe("life of a model", () => {
     await nextTurn();
     await stop();
   });
+
+  test("the gateway ends without waiting for a switch to an engine that does not come up, and logs none", async () => {
+    const { services, engine, decisions, stop } = await open(async (folder) => {
+      await writeModel(folder, "m", { a: {}, b: { fault: "loadsOnce" } }, { shadow: { sampleRate: 0 } });
+      await writeFile(join(folder, "models/m/engines/b/loaded"), "");
+    });
+    const switching = services.switching?.switch("m", "b", "test", "test");
+    const refused = expect(switching).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringContaining("shutting down"),
+    });
+    await expect.poll(async () => (await engine("m", "b")).state).toBe("loading");
+    await stop();
+    await refused;
+    expect(await decisions()).toEqual([]);
+  }, 20_000);
+
+  test("the gateway ends without waiting for a reload whose engine does not come up", async () => {
+    const { services, folder, stop } = await open((at) =>
+      writeModel(at, "m", { a: {} }, { shadow: { sampleRate: 0 } }),
+    );
+    await writeEngine(folder, "m", "a", { fault: "loadsOnce" });
+    const mark = join(folder, "models/m/engines/a/loaded");
+    await writeFile(mark, "");
+    const refused = expect(services.models.load("m")).rejects.toMatchObject({ code: "unavailable" });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await stop();
+    await refused;
+  }, 20_000);
+
+  test("the gateway ends without waiting for models that are still loading", async () => {
+    const folder = await newFolder();
+    await writeModel(folder, "m", { a: { fault: "loadsOnce" }, b: { fault: "loadsOnce" } });
+    for (const id of ["a", "b"]) await writeFile(join(folder, "models/m/engines", id, "loaded"), "");
+    const gateway = await openGateway(folder);
+    const starting = gateway.start();
+    await expect.poll(() => gateway.services.models.modelReady("m")).toMatchObject({ ready: false });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await gateway.close();
+    await starting;
+    await rm(folder, { recursive: true });
+  }, 20_000);
 
   test("an engine that a reload removed leaves no metrics behind; one that it rebuilt shows its own", async () => {
     const { infer, services, folder } = await open((at) =>

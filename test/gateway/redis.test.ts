@@ -1,4 +1,6 @@
+import { writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
+import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { RedisServer, redisMissing } from "../store/_redis-server.ts";
@@ -95,4 +97,16 @@ describe.skipIf(redisMissing)("a gateway of a fleet", () => {
     ]);
     expect(decisions[0]).toMatchObject({ trigger: "manual", actor: "ops" });
   });
+
+  test("ends without waiting for a command whose engine does not come up, and logs no decision", async () => {
+    const folder = await newFolder();
+    await writeModel(folder, "m", { a: {}, b: { fault: "loadsOnce" } }, { shadow: { sampleRate: 0 } });
+    await writeFile(join(folder, "models/m/engines/b/loaded"), "");
+    const at = await open(folder);
+    const fields = ["model", "m", "type", "switch", "engine", "b", "reason", "from the fleet"];
+    await redis.xadd(await keyOf("commands"), "*", ...fields);
+    await expect.poll(async () => (await at.engine("m", "b")).state).toBe("loading");
+    await at.stop();
+    expect(await at.decisions()).toEqual([]);
+  }, 20_000);
 });

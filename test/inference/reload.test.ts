@@ -74,6 +74,26 @@ test("a request whose host is lost while a reload waits for it moves to the new 
   expect(await asked).toBe(active());
 });
 
+test.each([
+  ["active", undefined],
+  ["pinned", "b"],
+])("a cold start of the %s engine that the gateway's end overtakes is told so", async (_, pinned) => {
+  const { models, infer, opened, start } = await open();
+  if (pinned !== undefined) {
+    const first = infer();
+    await start();
+    await first;
+  }
+  const asked = infer(pinned);
+  await opened();
+  const told = expect(asked).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringContaining("shutting down"),
+  });
+  await models.close();
+  await told;
+});
+
 test("a cold start of a model that is removed meanwhile is told so", async () => {
   const { models, infer, folder, opened } = await open();
   const asked = infer();

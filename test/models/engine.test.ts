@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
-import { Engine, EngineRetiredError, type EnginePool } from "../../src/models/engine.ts";
+import { Engine, EngineRetiredError, type EnginePool, type EngineState } from "../../src/models/engine.ts";
 
 const info = {
   runtime: { name: "x", version: "1" },
@@ -25,16 +25,23 @@ function open(admit: () => Promise<void> = async () => {}) {
     processes: [],
     failure: undefined,
   };
+  const states: EngineState[] = [];
   const engine = new Engine({
     folder: { id: "e", directory: "/nowhere", manifest: { model: "m" } } as never,
     openPool: () => pool,
     admit,
-    onChange: () => {},
+    onChange: ({ state }) => void states.push(state),
     onColdStart: () => {},
     clock: systemClock,
   });
-  return { engine, pools };
+  return { engine, pools, states };
 }
+
+test("a load is told of when it begins and when it has ended", async () => {
+  const { engine, states } = open();
+  await engine.load();
+  expect(states).toEqual(["loading", "ready"]);
+});
 
 test("an engine that was only unloaded gets its shadow again", async () => {
   const { engine, pools } = open();

@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
 import { openModels } from "./_models.ts";
 
-test("closing in the middle of a reload closes the engines that it brings", async () => {
+test("closing in the middle of a reload ends it, and closes the engines that it brings", async () => {
   const { models, opened, reload } = await openModels();
   const reloading = reload();
+  const refused = expect(reloading).rejects.toThrow("shutting down");
   const pool = await opened();
-  const closing = models.close();
-  pool.start();
-  await Promise.all([reloading, closing]);
+  await models.close();
+  await refused;
   expect(pool.closed).toBe(true);
 });
 

@@ -3,7 +3,7 @@ import { type Decision, firstPrev, type LogEntry, sealEntry } from "../../src/au
 import type { DecisionLog } from "../../src/audit/log/decision-log.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLog } from "../../src/core/log.ts";
-import type { Engine } from "../../src/models/engine.ts";
+import { EngineRetiredError, type Engine } from "../../src/models/engine.ts";
 import { policySchema, type ModelConfig } from "../../src/models/manifest.ts";
 import { Model } from "../../src/models/model.ts";
 import { carryOut } from "../../src/switching/carry-out.ts";
@@ -56,11 +56,11 @@ function open() {
   return { model, a, b, c, log, tracks, changes, restored };
 }
 
-describe("who is standby after a switch, here and after a restart", () => {
-  const found = (id: string, verdict: RuleVerdict["verdict"]) =>
-    ({ id, verdicts: [{ rule: "flipRatio", verdict, have: 100 }] }) as unknown as EngineEvidence;
-  const promote = { type: "promote", engine: "b", reason: "passed" } as const;
+const found = (id: string, verdict: RuleVerdict["verdict"]) =>
+  ({ id, verdicts: [{ rule: "flipRatio", verdict, have: 100 }] }) as unknown as EngineEvidence;
+const promote = { type: "promote", engine: "b", reason: "passed" } as const;
 
+describe("who is standby after a switch, here and after a restart", () => {
   test.each([
     ["pass", "a"],
     ["inconclusive", "a"],
@@ -91,4 +91,13 @@ describe("who is standby after a switch, here and after a restart", () => {
       { type: "switch", from: "a", to: "b", details: { fromFails: ["flipRatio"] } },
     ]);
   });
+});
+
+test("a roll-back that the gateway's end overtakes is no roll-back that nothing could take over from", async () => {
+  const { model, a, b, log, tracks, changes } = open();
+  await carryOut(model, promote, [found("a", "pass"), found("b", "pass")], { changes, tracks });
+  Object.assign(a, { ready: () => Promise.reject(new EngineRetiredError("a")) });
+  await expect(changes.takeOut(model, b, "wrong", { trigger: "policy" })).rejects.toThrow("shutting down");
+  expect(log.map(({ type }) => type)).toEqual(["switch"]);
+  expect(model.active).toBe(b);
 });
