@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createPairFigures } from "../../src/audit/offline/pair-figures.ts";
 import { checkRows } from "../../src/audit/offline/self-checks.ts";
+import { slowTogether } from "../../src/audit/offline/slow-together.ts";
 import { speedTest } from "../../src/audit/offline/speed-test.ts";
 import { compareOutputs } from "../../src/compare/compare.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
@@ -106,5 +107,41 @@ describe("speedTest", () => {
     expect(slower?.pValue).toBeLessThan(1e-6);
     expect(slower?.shiftSeconds).toBeCloseTo(1.05e-3, 4);
     expect(speedTest(series(1e-3, 99), series(1e-3, 400))).toBeNull();
+  });
+});
+
+describe("engines that are slow at once", () => {
+  const random = createRandom(7);
+  const quiet = (median: number) => Array.from({ length: 1000 }, () => median * (0.9 + 0.2 * random.next()));
+  const burst = (seconds: readonly number[], from: number, to: number) =>
+    seconds.map((time, round) => (round >= from && round < to ? 8 * time : time));
+
+  it("are told by device, with the longest stretch and what chance would have made", () => {
+    const found = slowTogether([
+      { id: "cpu-1", device: "CPU", seconds: quiet(4e-4) },
+      { id: "gpu-1", device: "GPU", seconds: burst(burst(quiet(2e-4), 600, 620), 900, 903) },
+      { id: "gpu-2", device: "GPU", seconds: burst(burst(quiet(3e-4), 600, 615), 900, 903) },
+    ]);
+    expect(found).toEqual([
+      { device: "GPU", engines: ["gpu-1", "gpu-2"], rounds: 18, expectedRounds: 0.414, longestStretch: 15 },
+    ]);
+  });
+
+  it("are no finding when each is slow by itself, alone on its device, or failed out of step", () => {
+    const often = (seconds: readonly number[], every: number) =>
+      seconds.map((time, round) => (round % every === 0 ? 5 * time : time));
+    const two = (a: readonly number[], b: readonly (number | null)[]) =>
+      slowTogether([
+        { id: "a", device: "GPU", seconds: a },
+        { id: "b", device: "GPU", seconds: b },
+      ]);
+    // Every 3rd and every 4th round: 83 together, 84 by chance.
+    expect(two(often(quiet(1), 3), often(quiet(1), 4))).toEqual([]);
+    expect(two(burst(quiet(1), 10, 14), burst(quiet(1), 10, 14))).toEqual([]);
+    expect(two(burst(quiet(1), 10, 30), burst(quiet(1), 10, 30).slice(1))).toEqual([]);
+    expect(slowTogether([{ id: "a", device: "GPU", seconds: burst(quiet(1), 10, 30) }])).toEqual([]);
+    // One that failed was not quick.
+    const failing = burst(quiet(1), 10, 30).map((time, round) => (round >= 10 && round < 30 ? null : time));
+    expect(two(burst(quiet(1), 10, 30), failing)).toMatchObject([{ rounds: 20, longestStretch: 20 }]);
   });
 });

@@ -123,6 +123,15 @@ describe("an audit of real engines", () => {
       },
     });
     expect(renderReport(report, "md")).toContain("graphOptimizationLevel=disabled");
+    const slow = {
+      device: "A board",
+      engines: ["a", "b"],
+      rounds: 24,
+      expectedRounds: 0.5,
+      longestStretch: 12,
+    };
+    const disturbed = { ...report, run: report.run && { ...report.run, slowTogether: [slow] } };
+    expect(renderReport(disturbed, "md")).toContain("| A board | a, b | 24/120 | 0.5 | 12 |");
     const absent = report.notApplicable.map(({ table }) => table);
     expect(absent).toEqual(
       expect.arrayContaining(["Parameters, memory bandwidth", "Most streams within the deadline"]),

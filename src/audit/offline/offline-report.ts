@@ -4,6 +4,7 @@ import { quantileRatioBootstrap } from "../../compare/statistics/block-bootstrap
 import { buildShare } from "../../compare/statistics/build-share.ts";
 import { createRandom } from "../../compare/statistics/random.ts";
 import type { TensorSpec } from "../../core/tensor.ts";
+import { isStatic } from "../../hosting/fit.ts";
 import type { ModelConfig } from "../../models/manifest.ts";
 import { concludeReport, explainUndecided, toOfflineVerdict, worst } from "../report/conclude.ts";
 import { type EngineFacts, engineFacts } from "../report/engine-facts.ts";
@@ -19,6 +20,7 @@ import { accuracyOn, labelledFigures } from "./labelled.ts";
 import type { Measurement } from "./measure.ts";
 import { rebuilds } from "./rebuilds.ts";
 import { realTimeFigures } from "./real-time.ts";
+import { slowTogether } from "./slow-together.ts";
 import { speedTest } from "./speed-test.ts";
 
 export interface OfflineReportOptions {
@@ -84,6 +86,16 @@ export async function offlineReport(options: OfflineReportOptions): Promise<Repo
       seconds: measurement.seconds,
       seed,
       samplesSha256: seriesSha256(records.map(answeredSeconds)),
+      slowTogether: slowTogether(
+        // Inputs of many shapes are slow by themselves.
+        reference.info.inputs.every(isStatic)
+          ? records.map(({ engine: { id, manifest }, outcomes }) => ({
+              id,
+              device: manifest.device.name,
+              seconds: outcomes,
+            }))
+          : [],
+      ),
     },
     platform,
     worstInputs: measurement.worst.list(),

@@ -85,7 +85,7 @@ export function platformTables({ platform }: Report): TableBlock[] {
   );
 }
 
-export function utilisationTables({ platform, engines }: Report): TableBlock[] {
+export function utilisationTables({ platform, engines, run }: Report): TableBlock[] {
   const rows = platform.gpus.map((gpu): Cell[] => [
     words(gpu.name),
     String(gpu.samples),
@@ -134,8 +134,26 @@ export function utilisationTables({ platform, engines }: Report): TableBlock[] {
       "engine time, mean",
       "cores busy",
     ]),
+    ...slowTogetherTable(run),
     ...streamTables(engines),
   ];
+}
+
+function slowTogetherTable(run: Report["run"]): TableBlock[] {
+  const rows = (run?.slowTogether ?? []).map(
+    ({ device, engines, rounds, expectedRounds, longestStretch }): Cell[] => [
+      words(device),
+      words(engines.join(", ")),
+      share(rounds, run?.requestsPerEngine ?? 0),
+      plain(expectedRounds),
+      String(longestStretch),
+    ],
+  );
+  return table(
+    "Slow at once: something else had the device (other work, clocks, the hypervisor), so tails say little of the engines",
+    rows,
+    ["device", "engines", "rounds with all over twice their median", "by chance", "longest stretch"],
+  );
 }
 
 function streamTables(engines: readonly ReportEngine[]): TableBlock[] {

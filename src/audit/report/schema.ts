@@ -46,6 +46,17 @@ export const reportSchema = z.lazy(() =>
         seed: z.number(),
         /** Over every engine's times in the order measured, as little-endian float64. */
         samplesSha256: z.string(),
+        /** Devices on which all engines were slow (over twice their median) in the same rounds, far oftener than by chance. */
+        slowTogether: z.array(
+          z.strictObject({
+            device: z.string(),
+            engines: z.array(z.string()),
+            rounds: count,
+            /** What chance would make of it, were engines slow independently. */
+            expectedRounds: z.number(),
+            longestStretch: count,
+          }),
+        ),
       })
       .nullable(),
     platform: platformSchema,
