@@ -26,7 +26,7 @@ export interface ShadowThread {
   close(): Promise<void>;
 }
 
-/** What a job may take before the thread is asked whether it is there, and what that answer may take. */
+/** How often the thread is asked whether it is there while it has a job, and how long it has to say so. */
 const usualLimitSeconds = 30;
 
 interface Call {
@@ -58,8 +58,9 @@ export function createShadowThread(options: {
     const started = startThread("shadow-worker", import.meta.url, data);
     started.on("message", (message: FromThread) => worker === started && take(message));
     started.on("messageerror", (error) => lose(started, error));
-    started.on("error", (error) => lose(started, error as Error));
+    started.on("error", (error) => lose(started, error));
     started.on("exit", () => lose(started, new Error("it ended")));
+    watch(started);
     return started;
   }
 
@@ -116,25 +117,19 @@ export function createShadowThread(options: {
 
   /**
    * A job may wait long for a slow host, whose own watchdog ends it, or for the processor; only a thread that does not even
-   * answer is stuck.
-   * @returns ends the watch
+   * answer is stuck. One timer for all jobs: making one for each would be most of what a job costs here.
    */
-  function watch(which: Worker): () => void {
-    const stuck = new Error(`it has not answered within ${limitSeconds} s`);
-    let timer = setTimeout(look, limitSeconds * 1000);
-    let ended = false;
-    function look(): void {
-      timer = setTimeout(() => lose(which, stuck), limitSeconds * 1000);
-      const again = () => {
-        clearTimeout(timer);
-        if (!ended) timer = setTimeout(look, limitSeconds * 1000);
-      };
-      ask(which, { type: "ping" }).then(again, () => {});
-    }
-    return () => {
-      ended = true;
-      clearTimeout(timer);
-    };
+  function watch(which: Worker): void {
+    let unanswered = false;
+    const timer = setInterval(() => {
+      if (worker !== which) return clearInterval(timer);
+      if (unanswered) return lose(which, new Error(`it has not answered within ${limitSeconds} s`));
+      if (jobs === 0) return;
+      unanswered = true;
+      const answered = () => void (unanswered = false);
+      ask(which, { type: "ping" }).then(answered, answered);
+    }, limitSeconds * 1000);
+    timer.unref();
   }
 
   return {
@@ -157,12 +152,10 @@ export function createShadowThread(options: {
       const to = worker;
       if (!to) throw new HostLostError("unavailable", "the shadow thread has been lost");
       jobs += 1;
-      const stop = watch(to);
       try {
         const numbers = hosts.map((host) => (host as PoolProxy).pool);
         return (await ask(to, { type: "run", job: { ...job, hosts: numbers } })) as ShadowAnswer;
       } finally {
-        stop();
         jobs -= 1;
       }
     },

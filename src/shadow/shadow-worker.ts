@@ -1,4 +1,4 @@
-import { setTimeout } from "node:timers/promises";
+import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { clockFrom } from "../core/clock.ts";
 import { HostLostError, type Runner } from "../core/engine.ts";
@@ -21,7 +21,12 @@ const load = new LiveLoadCounter(data.load);
 const cpu = watchCpuLoad({ clock });
 const gate = createIdleGate({ load, utilization: () => cpu.utilization, seconds: clock.seconds });
 const pools = new Map<number, Pool>();
+const never = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+/** How long this thread dozes after a job, and how long it is deaf meanwhile. */
+const dozeSeconds = 0.1;
+const deafMs = 2;
 let turn: Promise<unknown> = Promise.resolve();
+let waiting = 0;
 
 function send(message: FromThread): void {
   port.postMessage(message);
@@ -75,9 +80,26 @@ function runnerOf(number: number): Runner {
 
 /** One job at a time, and a rest after each. */
 function run(job: ShadowJob<number>): Promise<ShadowAnswer> {
-  const done = turn.then(() => runJob({ ...job, hosts: job.hosts.map(runnerOf) }, { gate, load, clock }));
-  turn = done.then(({ runs }) => setTimeout(restSeconds(runs) * 1000));
+  waiting += 1;
+  const done = turn.then(() => {
+    waiting -= 1;
+    return runJob({ ...job, hosts: job.hosts.map(runnerOf) }, { gate, load, clock });
+  });
+  turn = done.then(({ runs }) => doze(restSeconds(runs)));
   return done;
+}
+
+/**
+ * Rests, then waits for the next job, by looking for it: a thread that waited for a message would have to be woken by the
+ * one that serves. After a while without a job it does.
+ */
+async function doze(rest: number): Promise<void> {
+  const rested = clock.seconds() + rest;
+  const until = rested + dozeSeconds;
+  for (let now = clock.seconds(); now < (waiting > 0 ? rested : until); now = clock.seconds()) {
+    Atomics.wait(never, 0, 0, deafMs);
+    await setImmediate();
+  }
 }
 
 function answer(request: Request): Promise<unknown> {
