@@ -91,7 +91,7 @@ export async function runJob(
 }
 
 /** Share of the time that shadow runs may take: waking hosts costs live requests even when they are idle-class. */
-const mostDuty = 0.6;
+const mostDuty = 0.75;
 const mostRestSeconds = 5;
 
 /** How long the machine is left to live requests after these: what runs for long, as on a busy machine, comes seldom. */

@@ -24,7 +24,7 @@ const pools = new Map<number, Pool>();
 const never = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
 /** How long this thread dozes after a job, and how long it is deaf meanwhile. */
 const dozeSeconds = 0.1;
-const deafMs = 2;
+const deafMs = 1;
 let turn: Promise<unknown> = Promise.resolve();
 let waiting = 0;
 
@@ -95,9 +95,11 @@ function run(job: ShadowJob<number>): Promise<ShadowAnswer> {
  */
 async function doze(rest: number): Promise<void> {
   const rested = clock.seconds() + rest;
-  const until = rested + dozeSeconds;
-  for (let now = clock.seconds(); now < (waiting > 0 ? rested : until); now = clock.seconds()) {
-    Atomics.wait(never, 0, 0, deafMs);
+  for (;;) {
+    const now = clock.seconds();
+    const left = now < rested ? rested - now : waiting > 0 ? 0 : rested + dozeSeconds - now;
+    if (left <= 0) return;
+    Atomics.wait(never, 0, 0, Math.min(deafMs, left * 1000));
     await setImmediate();
   }
 }
