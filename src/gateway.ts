@@ -288,13 +288,15 @@ export async function createGateway(options: {
       // These begin nothing more; what they are at ends with its hosts, which on a busy machine may not answer for long.
       const checked = selfChecks.close();
       shadow.close();
+      // Its hosts go with it; at the lowest priority it might take long to end them one by one.
+      const threadEnded = shadowThread.close();
       // Begun before those who decide are waited for: what they are at may be waiting for an engine that takes minutes to
       // load, and ends with it. They can load nothing any more, for the engines are retired.
       const unloading = models.close();
       await stopCommands();
       await controller.close();
       await unloading;
-      await shadowThread.close();
+      await threadEnded;
       await comparer.close();
       await checked;
       await keeper.close();
