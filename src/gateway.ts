@@ -12,11 +12,10 @@ import { systemClock } from "./core/clock.ts";
 import { createEventFeed } from "./core/event-feed.ts";
 import type { Log } from "./core/log.ts";
 import { createTurns } from "./core/turns.ts";
-import { watchCpuLoad } from "./devices/cpu-load.ts";
 import { deviceState } from "./device-state.ts";
 import { createDevices } from "./devices/devices.ts";
 import { createInlineRunner } from "./hosting/inline-runner.ts";
-import { createPool } from "./hosting/pool.ts";
+import { createPool, type PoolEvent } from "./hosting/pool.ts";
 import type { Services } from "./http/services.ts";
 import { createFailoverNotes } from "./inference/failover-notes.ts";
 import { createInference } from "./inference/inference.ts";
@@ -29,11 +28,11 @@ import { createModels } from "./models/models.ts";
 import { openRepository } from "./models/repository.ts";
 import { createServices } from "./services.ts";
 import { createObserver } from "./observer.ts";
-import { createIdleGate } from "./shadow/idle-gate.ts";
 import { createRecorder } from "./shadow/recorder.ts";
 import { createSelfCheckSchedule } from "./shadow/self-check-schedule.ts";
 import { selfCheck } from "./shadow/self-check.ts";
 import { createShadow } from "./shadow/shadow.ts";
+import { createShadowThread } from "./shadow/shadow-thread.ts";
 import { openStore } from "./store/open-store.ts";
 import type { Delivery, StoreCommand } from "./store/store.ts";
 import { createController } from "./switching/controller.ts";
@@ -97,28 +96,28 @@ export async function createGateway(options: {
         manifest,
         directory,
         threads: model.threads,
-        clock,
       };
       // Engines that cannot run in this process keep their hosts, and shadow runs are never let into it.
       if (role === "serving" && model.isolation === "inline" && inline !== undefined)
-        return createInlineRunner({ ...common, program: inline });
-      return createPool({
+        return createInlineRunner({ ...common, clock, program: inline });
+      const hosted = {
         ...common,
         host: { command: [command.file, ...command.args], workingDirectory: command.cwd, env: command.env },
         instances: role === "serving" ? model.instances : { min: 1, max: 1 },
         priority: role,
         watchdogMs: model.watchdogMs,
-        log,
-        onEvent: (event) => {
-          if (event.type === "restarted")
-            metrics.inc("host_restarts_total", {
-              model: model.name,
-              engine: engine.id,
-              reason: event.reason,
-            });
-          if (event.type === "failed" && role === "serving") noteFailed(model.name, engine.id, event.message);
-        },
-      });
+      };
+      const onEvent = (event: PoolEvent) => {
+        if (event.type === "restarted")
+          metrics.inc("host_restarts_total", {
+            model: model.name,
+            engine: engine.id,
+            reason: event.reason,
+          });
+        if (event.type === "failed" && role === "serving") noteFailed(model.name, engine.id, event.message);
+      };
+      if (role === "shadow") return shadowThread.openPool(hosted, onEvent);
+      return createPool({ ...hosted, clock, log, onEvent });
     },
     recall: async (model) => {
       await keeper.restore(model);
@@ -182,7 +181,7 @@ export async function createGateway(options: {
       const { model, engine, askedSeconds, answeredSeconds } = served;
       observeServed(metrics, served);
       tracing?.served({ ...served, engine: engine.id });
-      feedback.predicted(model, served.id, engine, served.outputs);
+      feedback.answered(model, served.id, engine, served.outputs);
       if (served.pinned) return;
       auditor.answered({ model, engine, seconds: answeredSeconds - askedSeconds });
       if (served.canary) controller.canaryServed(model, engine);
@@ -201,6 +200,7 @@ export async function createGateway(options: {
   });
 
   // Beside the traffic: the same inputs on the other engines when nobody waits, and what that tells about them.
+  const shadowThread = createShadowThread({ load: inference.load.memory, clock, log });
   const comparer = createComparer();
   const keeper = createEvidenceKeeper({
     store,
@@ -209,7 +209,6 @@ export async function createGateway(options: {
     log,
   });
   const auditor = createAuditor({
-    comparer,
     keeper,
     metrics,
     deviceState: (engine) => deviceState(devices, engine),
@@ -219,23 +218,18 @@ export async function createGateway(options: {
   });
   const feedback = createFeedback({ store, keyPrefix, log });
   const recorder = createRecorder({ log });
-  const cpu = watchCpuLoad({ clock });
   const shadow = createShadow({
-    gate: createIdleGate({
-      load: inference.load,
-      utilization: () => cpu.utilization,
-      seconds: clock.seconds,
-    }),
-    load: inference.load,
-    onResult: ({ served, runs }) => {
+    run: (job) => shadowThread.run(job),
+    compareOptions: (model) => auditor.compareOptions(model),
+    onResult: ({ served, runs, comparisons }) => {
       tracing?.shadowed(
         served.traceParent,
         served.model.name,
         runs.map((run) => ({ ...run, engine: run.engine.id })),
       );
-      for (const { engine, outputs } of runs)
-        if (outputs && engine !== served.engine) feedback.predicted(served.model, served.id, engine, outputs);
-      return auditor.shadowed(served.model, runs, served);
+      for (const { engine, predicted } of runs)
+        if (engine !== served.engine) feedback.predicted(served.model, served.id, engine, predicted);
+      auditor.shadowed(served.model, served.id, { runs, comparisons });
     },
     onStarted: (model, engine) => selfChecks.check(model, engine),
     onDropped: (model, reason) => metrics.inc("shadow_dropped_total", { model, reason }),
@@ -292,18 +286,21 @@ export async function createGateway(options: {
       closed = true;
       live.close();
       // These begin nothing more; what they are at ends with its hosts, which on a busy machine may not answer for long.
-      const beside = [selfChecks.close(), shadow.close()];
+      const checked = selfChecks.close();
+      shadow.close();
+      // Its hosts go with it; at the lowest priority it might take long to end them one by one.
+      const threadEnded = shadowThread.close();
       // Begun before those who decide are waited for: what they are at may be waiting for an engine that takes minutes to
       // load, and ends with it. They can load nothing any more, for the engines are retired.
       const unloading = models.close();
       await stopCommands();
       await controller.close();
       await unloading;
+      await threadEnded;
       await comparer.close();
-      await Promise.all(beside);
+      await checked;
       await keeper.close();
       await feedback.close();
-      cpu.close();
       eventLoop.close();
       devices.close();
       failovers.close();

@@ -1,9 +1,8 @@
-import type { Comparer } from "../compare/comparer.ts";
 import type { Difference } from "../compare/difference.ts";
 import { createNoiseFloor, type NoiseFloor } from "../compare/noise-floor.ts";
+import type { CompareOptions } from "../compare/options.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
-import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -18,7 +17,6 @@ export interface AuditedRun {
   readonly engine: Engine;
   /** control: the engine that was active when the runs began. */
   readonly role: "control" | "shadow";
-  readonly outputs: readonly Tensor[] | undefined;
   readonly engineSeconds: number;
   /** A live request was answered meanwhile. */
   readonly overlapped: boolean;
@@ -33,11 +31,11 @@ export interface AuditedAnswer {
   readonly seconds: number;
 }
 
-interface AuditedReply {
-  /** Of the request, for the log. */
-  readonly id: string;
-  readonly engine: Engine;
-  readonly outputs: readonly Tensor[];
+/** How a candidate's outputs differ from the reference's; of one engine twice, its run's from its answer to the client. */
+export interface AuditedComparison {
+  readonly reference: Engine;
+  readonly candidate: Engine;
+  readonly difference: Difference;
 }
 
 export interface Auditor {
@@ -45,12 +43,14 @@ export interface Auditor {
   failed(model: Model, engine: Engine): void;
   /** This engine gave a client's request no right answer in time: a miss where the model has a deadline, as a late answer is. */
   unanswered(model: Model, engine: Engine): void;
-  /**
-   * Runs in the order they ran in, and the reply that the client got for the same input. The runs' outputs are taken
-   * away: their memory goes to the comparing thread.
-   * @throws Error when the outputs could not be compared; times and errors are taken all the same.
-   */
-  shadowed(model: Model, runs: readonly AuditedRun[], reply: AuditedReply): Promise<void>;
+  /** How outputs of the model are to be compared now: what the base cannot keep to itself, nobody else is held to. */
+  compareOptions(model: Model): CompareOptions;
+  /** What came of one served input: runs in the order they ran in. `id` of the request is for the log. */
+  shadowed(
+    model: Model,
+    id: string,
+    found: { readonly runs: readonly AuditedRun[]; readonly comparisons: readonly AuditedComparison[] },
+  ): void;
   verdicts(model: Model, engine: Engine): readonly Verdict[];
   /** As last judged, a second ago or so: judging takes milliseconds, which no switch may take from live requests. */
   lastVerdicts(model: Model, engine: Engine): readonly Verdict[];
@@ -74,7 +74,6 @@ const idleSeconds = 5;
 const warmUpRuns = 10;
 
 export function createAuditor(options: {
-  readonly comparer: Comparer;
   /** Where the evidence lives. */
   readonly keeper: EvidenceKeeper;
   readonly metrics: Metrics;
@@ -84,7 +83,7 @@ export function createAuditor(options: {
   readonly clock: Clock;
   readonly log: Log;
 }): Auditor {
-  const { comparer, keeper, metrics, deviceState, roleOf, clock, log } = options;
+  const { keeper, metrics, deviceState, roleOf, clock, log } = options;
   /** By model and digest; the window of a candidate is against one reference at a time. */
   const windows = new Map<string, { readonly reference: string; readonly window: DivergenceWindow }>();
   const floors = new Map<string, NoiseFloor>();
@@ -210,49 +209,15 @@ export function createAuditor(options: {
     floor.add(difference.outputs);
   }
 
-  /** Compares every engine's outputs with the reference's (the active one's without it), and the active one with itself. */
-  async function compareRuns(model: Model, runs: readonly AuditedRun[], reply: AuditedReply): Promise<void> {
-    const good = runs.filter((run) => run.outputs !== undefined);
-    const base = good.findIndex(({ engine }) => engine === (model.reference ?? model.active));
-    const baseRun = good[base];
-    const pairs: (readonly [number, number])[] = [];
-    const takers: ((difference: Difference) => void)[] = [];
-    for (const [place, run] of good.entries()) {
-      if (!baseRun || place === base) continue;
-      pairs.push([base, place]);
-      takers.push((difference) => addDifference(model, baseRun.engine, run.engine, difference, reply.id));
+  /** Who the others are compared with. */
+  const baseOf = (model: Model) => model.reference ?? model.active;
+
+  function addComparisons(model: Model, id: string, comparisons: readonly AuditedComparison[]): void {
+    for (const { reference, candidate, difference } of comparisons) {
+      if (reference === candidate) addNoise(candidate, difference);
+      // Otherwise another engine has become active meanwhile: comparisons with the one before are no longer asked for.
+      else if (reference === baseOf(model)) addDifference(model, reference, candidate, difference, id);
     }
-    const again = good.findIndex(({ engine }) => engine === reply.engine);
-    const outputs = good.map((run) => run.outputs ?? []);
-    // Runs beside the traffic have no reader after this one; the reply's outputs are the client's.
-    const givenUp = new Set(outputs.keys());
-    if (again >= 0) {
-      const whole = outputs[again] ?? [];
-      const replied = outputs.push(reply.outputs) - 1;
-      let control = again;
-      if (reply.outputs.length < whole.length) {
-        // The client asked for some of the outputs only.
-        const names = new Set(reply.outputs.map(({ name }) => name));
-        control = outputs.push(whole.filter(({ name }) => names.has(name))) - 1;
-        givenUp.add(control);
-      }
-      pairs.push([replied, control]);
-      takers.push((difference) => addNoise(reply.engine, difference));
-    }
-    if (pairs.length === 0) return;
-    const { task, tolerance, detection } = model.config;
-    // What the base cannot keep to itself, nobody else is held to.
-    const floor = baseRun && noiseOf(baseRun.engine);
-    const limits = floor ? floor.calibrate(tolerance ?? {}) : tolerance;
-    const differences = await comparer.compare(
-      outputs,
-      pairs,
-      { task, tolerance: limits, detection },
-      givenUp,
-    );
-    // Replaced or removed meanwhile: what was forgotten about it must not come back.
-    if (model.state === "unloaded") return;
-    for (const [place, difference] of differences.entries()) takers[place]?.(difference);
   }
 
   function judgeEngine(model: Model, engine: Engine): Verdict[] {
@@ -269,7 +234,7 @@ export function createAuditor(options: {
   }
 
   function publishDivergence(model: Model, engine: Engine): void {
-    const base = model.reference ?? model.active;
+    const base = baseOf(model);
     const window = base && divergenceOf(model, base, engine);
     if (!window) {
       // It was against another engine, without a reference the one that was active before.
@@ -325,10 +290,16 @@ export function createAuditor(options: {
       const timeValid = evidence.device.state !== "throttled";
       evidence.add({ type: "late", blockId: blockOf(model), timeValid });
     },
-    async shadowed(model, runs, reply) {
+    compareOptions(model) {
+      const { task, tolerance, detection } = model.config;
+      const base = baseOf(model);
+      const floor = base && noiseOf(base);
+      return { task, tolerance: floor ? floor.calibrate(tolerance ?? {}) : tolerance, detection };
+    },
+    shadowed(model, id, { runs, comparisons }) {
       addPairs(model, runs);
       addAttempts(model, runs);
-      await compareRuns(model, runs, reply);
+      addComparisons(model, id, comparisons);
     },
     verdicts: judgeEngine,
     lastVerdicts: (model, engine) => judged.get(engine) ?? judgeEngine(model, engine),

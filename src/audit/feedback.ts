@@ -21,8 +21,10 @@ export interface LabelledAccuracy {
 export interface Feedback {
   /** Reads what was counted for a model's engines before. Never rejects. */
   restore(model: Model): Promise<void>;
-  /** An engine's scores for a request, live or in the shadow. Tasks other than classification have no labels. */
-  predicted(model: Model, id: string, engine: Engine, outputs: readonly Tensor[]): void;
+  /** What an engine answered a client. Tasks other than classification have no labels. */
+  answered(model: Model, id: string, engine: Engine, outputs: readonly Tensor[]): void;
+  /** The class that an engine decided for in the shadow of a request; null where it decided for none, or for several. */
+  predicted(model: Model, id: string, engine: Engine, predicted: number | null): void;
   /**
    * @throws GatewayError `notFound` when the id is no longer remembered, `invalid` for an unknown label, `conflict` when
    * the model's task has no labels.
@@ -65,6 +67,10 @@ export function createFeedback(options: {
     unsaved.set(model.name, model);
   }
 
+  function remember(model: Model, id: string, engine: Engine, predicted: number | null): void {
+    if (predicted !== null) recent.add(keyOf(model, id), engine, predicted);
+  }
+
   async function save(): Promise<void> {
     const models = [...unsaved.values()];
     unsaved.clear();
@@ -101,16 +107,15 @@ export function createFeedback(options: {
         log.warn({ model: model.name, err: error }, "labels counted before cannot be read");
       }
     },
-    predicted(model, id, engine, outputs) {
+    answered(model, id, engine, outputs) {
       if (model.config.task !== "classification") return;
       // The scores are the model's first output, which a client need not have asked for.
       const name = engine.info?.outputs[0]?.name;
       const scores = outputs.find((output) => output.name === name);
       // A label is one class, so a request of several rows cannot be labelled.
-      const predicted = scores && decidedClass(scores);
-      if (predicted === undefined || predicted === null) return;
-      recent.add(keyOf(model, id), engine, predicted);
+      if (scores) remember(model, id, engine, decidedClass(scores));
     },
+    predicted: remember,
     label(model, id, label) {
       const { task, labels } = model.config;
       if (task !== "classification")

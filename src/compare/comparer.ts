@@ -1,21 +1,19 @@
-import { extname } from "node:path";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { Tensor } from "../core/tensor.ts";
+import { startThread } from "../core/worker-thread.ts";
 import type { Difference } from "./difference.ts";
 import type { CompareOptions } from "./options.ts";
 
 /** Compares in a thread of its own, so that the event loop and with it live requests do not wait for it. */
 export interface Comparer {
   /**
-   * One difference for each pair of places in `outputs`. The tensors are copied, but for the places in `givenUp`: their
-   * memory moves to the thread, and whoever looks at it afterwards finds it empty.
+   * One difference for each pair of places in `outputs`. The tensors are copied.
    * @throws Error when the thread ended, or took too long and was ended; it is started again for the next job.
    */
   compare(
     outputs: readonly (readonly Tensor[])[],
     pairs: readonly (readonly [reference: number, candidate: number])[],
     options: CompareOptions,
-    givenUp?: ReadonlySet<number>,
   ): Promise<Difference[]>;
   close(): Promise<void>;
 }
@@ -44,16 +42,7 @@ export function createComparer({ limitSeconds = usualLimitSeconds } = {}): Compa
   let closed = false;
 
   function start(): Worker {
-    const extension = extname(import.meta.url);
-    const file = new URL(`./comparer-worker${extension}`, import.meta.url);
-    // From source (tests) the thread needs tsx, which its --import does not bring into threads of Node 20.
-    const started =
-      extension === ".ts"
-        ? new Worker(
-            `import("tsx/esm/api").then(({ register }) => { register(); return import(${JSON.stringify(file.href)}); })`,
-            { eval: true, execArgv: [] },
-          )
-        : new Worker(file);
+    const started = startThread("comparer-worker", import.meta.url);
     started.unref();
     started.on("message", (answer: Answer) => {
       const job = waiting.get(answer.id);
@@ -92,17 +81,14 @@ export function createComparer({ limitSeconds = usualLimitSeconds } = {}): Compa
   }
 
   return {
-    compare(outputs, pairs, options, givenUp) {
+    compare(outputs, pairs, options) {
       if (closed) return Promise.reject(new Error("the comparer is closed"));
       const to = (worker ??= start());
       const id = nextId++;
-      // A set: the outputs of one run may lie in one buffer.
-      const transfer = new Set<ArrayBuffer>();
-      const sent = outputs.map((tensors, place) =>
-        tensors.map((tensor) => owned(tensor, givenUp?.has(place) ?? false, transfer)),
-      );
+      const sent = outputs.map((tensors) => tensors.map(owned));
+      const transfer = sent.flatMap((tensors) => tensors.map(({ data }) => data.buffer));
       return new Promise((resolve, reject) => {
-        to.postMessage({ id, outputs: sent, pairs, options } satisfies CompareJob, [...transfer]);
+        to.postMessage({ id, outputs: sent, pairs, options } satisfies CompareJob, transfer);
         // Only what was sent is waited for.
         waiting.set(id, { resolve, reject });
         to.ref();
@@ -118,10 +104,7 @@ export function createComparer({ limitSeconds = usualLimitSeconds } = {}): Compa
   };
 }
 
-/** With memory that may move: cloning a view would copy the whole buffer that it looks into. */
-function owned(tensor: Tensor, givenUp: boolean, transfer: Set<ArrayBuffer>): Tensor {
-  const { name, datatype, shape } = tensor;
-  const data = givenUp ? (tensor.data as Uint8Array<ArrayBuffer>) : new Uint8Array(tensor.data);
-  transfer.add(data.buffer);
-  return { name, datatype, shape, data };
+/** With memory of its own, that may move: cloning a view would copy the whole buffer that it looks into. */
+function owned({ name, datatype, shape, data }: Tensor) {
+  return { name, datatype, shape, data: new Uint8Array(data) };
 }

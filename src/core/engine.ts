@@ -44,8 +44,8 @@ export interface Runner {
 /** The host went away under a request. The request itself is whole and may be moved. */
 export class HostLostError extends Error {
   readonly reason: HostLossReason;
-  constructor(reason: HostLossReason, message: string) {
-    super(message);
+  constructor(reason: HostLossReason, message: string, options?: ErrorOptions) {
+    super(message, options);
     this.name = "HostLostError";
     this.reason = reason;
   }

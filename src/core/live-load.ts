@@ -2,41 +2,41 @@
 export interface LiveLoad {
   /** Requests being answered at this moment, over all models. */
   readonly inFlight: number;
-  /** Requests begun since the gateway started; a change tells that one came in between. */
+  /** Requests begun, modulo 2^32; a change tells that one came in between. */
   readonly begun: number;
-  /** Calls back once, in the next moment in which the last reply is out and nothing is in flight. */
-  onIdle(listener: () => void): void;
-  removeListener(listener: () => void): void;
 }
 
-/** The same, for who serves the requests. */
+const inFlightAt = 0;
+const begunAt = 1;
+
+/**
+ * The same, for who serves the requests. It counts in memory that another thread can look at, and wakes nobody there:
+ * waking a thread would cost the one that serves more than all the rest.
+ */
 export class LiveLoadCounter implements LiveLoad {
-  inFlight = 0;
-  begun = 0;
-  #listeners = new Set<() => void>();
+  /** For a counter in another thread that looks at this one's. */
+  readonly memory: SharedArrayBuffer;
+  #counts: Int32Array;
+
+  constructor(memory = new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT)) {
+    this.memory = memory;
+    this.#counts = new Int32Array(memory);
+  }
+
+  get inFlight(): number {
+    return Atomics.load(this.#counts, inFlightAt);
+  }
+
+  get begun(): number {
+    return Atomics.load(this.#counts, begunAt);
+  }
 
   begin(): void {
-    this.inFlight++;
-    this.begun++;
+    Atomics.add(this.#counts, inFlightAt, 1);
+    Atomics.add(this.#counts, begunAt, 1);
   }
 
   end(): void {
-    this.inFlight--;
-    if (this.inFlight === 0 && this.#listeners.size > 0) setImmediate(() => this.#tell());
-  }
-
-  onIdle(listener: () => void): void {
-    this.#listeners.add(listener);
-  }
-
-  removeListener(listener: () => void): void {
-    this.#listeners.delete(listener);
-  }
-
-  #tell(): void {
-    if (this.inFlight > 0) return;
-    const listeners = [...this.#listeners];
-    this.#listeners.clear();
-    for (const listener of listeners) listener();
+    Atomics.sub(this.#counts, inFlightAt, 1);
   }
 }

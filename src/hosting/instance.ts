@@ -1,4 +1,3 @@
-import fs from "node:fs";
 import { HostLostError, type EngineInfo } from "../core/engine.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -7,6 +6,7 @@ import { alignTensor } from "./descriptor.ts";
 import { frameStatus, frameType, type FrameHead } from "./frame.ts";
 import type { HostLink } from "./host-link.ts";
 import type { Job } from "./job.ts";
+import { residentBytesOf } from "./resident-bytes.ts";
 import type { SharedFile } from "./shared-file.ts";
 import { layOut, type SlotLayout } from "./slot-layout.ts";
 import { arrange, createSlot, frameOf, type Slot } from "./slot.ts";
@@ -205,14 +205,4 @@ export function createInstance(options: InstanceOptions): Instance {
 function errorIn(payload: Buffer): string {
   const { error } = JSON.parse(payload.toString()) as { error: unknown };
   return String(error).slice(0, 2000);
-}
-
-/** VmRSS, in kB, of /proc/PID/status; unlike statm it needs no page size. */
-function residentBytesOf(pid: number | undefined): number {
-  try {
-    const status = fs.readFileSync(`/proc/${pid}/status`, "latin1");
-    return Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
-  } catch {
-    return 0;
-  }
 }

@@ -2,7 +2,7 @@ import { Cancellation } from "../core/cancellation.ts";
 import type { Clock } from "../core/clock.ts";
 import { HostLostError, type EngineInfo, type EngineResult } from "../core/engine.ts";
 import { GatewayError } from "../core/errors.ts";
-import { type LiveLoad, LiveLoadCounter } from "../core/live-load.ts";
+import { LiveLoadCounter } from "../core/live-load.ts";
 import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { EngineRetiredError, type Engine } from "../models/engine.ts";
@@ -93,7 +93,7 @@ export interface Inference {
   infer(model: Model, request: InferenceRequest): Promise<Served>;
   waiting(model: string): number;
   /** Live requests, so that shadow work can keep out of their way. */
-  readonly load: LiveLoad;
+  readonly load: Pick<LiveLoadCounter, "memory">;
 }
 
 export function createInference(options: InferenceOptions): Inference {

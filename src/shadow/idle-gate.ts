@@ -1,56 +1,50 @@
+import { setImmediate, setTimeout } from "node:timers/promises";
 import type { LiveLoad } from "../core/live-load.ts";
 
 /** Lets shadow work through only while no live request is being answered and the device is not busy. */
 export interface IdleGate {
-  /** True when it is time; false when that did not come within `seconds`, or the gate was closed. */
+  /** True when it is time; false when that did not come within `seconds`. */
   wait(maxUtilization: number, seconds: number): Promise<boolean>;
-  /** Lets nobody through any more; those who wait are told at once. */
-  close(): void;
 }
 
 /** How often a busy machine is looked at; its load is an average over a second. */
-const busyPollSeconds = 0.02;
+const busyPollMs = 20;
+/** How often requests in flight are looked at: nobody tells when they are answered (see LiveLoadCounter). */
+const pollMs = 0.2;
+/** How long the calling thread sleeps at a stretch, deaf to messages and hosts. */
+const stretchSeconds = 0.002;
 
+/** For a thread of its own: it sleeps where a thread that serves would keep its clients waiting. */
 export function createIdleGate(options: {
   readonly load: LiveLoad;
   readonly utilization: () => number;
   readonly seconds: () => number;
 }): IdleGate {
   const { load, utilization, seconds: now } = options;
-  const waiting = new Set<() => void>();
-  let closed = false;
+  const never = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
 
-  /** Ends after `seconds`, when the gate is closed, or, if `early`, as soon as nothing is in flight. */
-  function pause(seconds: number, early: boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        waiting.delete(done);
-        load.removeListener(done);
-        resolve();
-      };
-      const timer = setTimeout(done, seconds * 1000);
-      waiting.add(done);
-      if (early) load.onIdle(done);
-    });
+  /** Sleeps until nothing is in flight, for a stretch at most. */
+  function sleep(): void {
+    const until = now() + stretchSeconds;
+    // A timer of the event loop would be a whole millisecond, in which at half load the idle moment has come and gone.
+    while (load.inFlight > 0 && now() < until) Atomics.wait(never, 0, 0, pollMs);
   }
 
   return {
     async wait(maxUtilization, seconds) {
       const until = now() + seconds;
       for (;;) {
-        if (closed) return false;
         const busy = utilization() > maxUtilization;
         if (!busy && load.inFlight === 0) return true;
         const left = until - now();
         if (left <= 0) return false;
-        if (busy) await pause(Math.min(busyPollSeconds, left), false);
-        else await pause(left, true);
+        if (busy) {
+          await setTimeout(Math.min(busyPollMs, left * 1000));
+        } else {
+          sleep();
+          await setImmediate();
+        }
       }
-    },
-    close() {
-      closed = true;
-      for (const done of [...waiting]) done();
     },
   };
 }

@@ -1,13 +1,14 @@
+import type { Difference } from "../compare/difference.ts";
+import type { CompareOptions } from "../compare/options.ts";
 import type { Clock } from "../core/clock.ts";
-import { HostLostError, type Runner } from "../core/engine.ts";
-import type { LiveLoad } from "../core/live-load.ts";
+import type { Runner } from "../core/engine.ts";
 import type { Log } from "../core/log.ts";
+import { decodeError } from "../core/sent-error.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { delay } from "../hosting/delay.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import { FairQueue } from "./fair-queue.ts";
-import type { IdleGate } from "./idle-gate.ts";
+import type { JobRun, ShadowAnswer, ShadowJob } from "./run-job.ts";
 import { SpareMemory } from "./spare-memory.ts";
 
 /**
@@ -37,23 +38,24 @@ export interface ShadowedRequest {
 }
 
 /** One run of one engine on a served input. */
-export interface ShadowRun {
+export interface ShadowRun extends Omit<JobRun, "place" | "error"> {
   readonly engine: Engine;
   readonly role: "control" | "shadow";
-  /** Undefined when the run failed. */
-  readonly outputs: readonly Tensor[] | undefined;
-  readonly startedSeconds: number;
-  readonly endedSeconds: number;
-  readonly engineSeconds: number;
-  /** A live request was answered meanwhile: the outputs count, the time does not. */
-  readonly overlapped: boolean;
+  /** Why it gave no outputs. */
   readonly error: Error | undefined;
 }
 
-/** All runs on one served input, in the random order they ran in. */
+/** What came of one served input. */
 export interface ShadowResult {
   readonly served: ShadowedRequest;
+  /** In the random order they ran in. */
   readonly runs: readonly ShadowRun[];
+  /** Of the runs with the reference's (the active one's without it), and of an engine's run with its own reply to the client. */
+  readonly comparisons: readonly {
+    readonly reference: Engine;
+    readonly candidate: Engine;
+    readonly difference: Difference;
+  }[];
 }
 
 export interface Shadow {
@@ -62,13 +64,12 @@ export interface Shadow {
   /** Starts the shadow instances of a model's engines before they are needed. */
   prepare(model: Model): void;
   readonly length: number;
-  close(): Promise<void>;
+  /** Begins nothing more, and takes no answer to what is being run. */
+  close(): void;
 }
 
 /** An input waits at most this long for an idle moment. */
 const patienceSeconds = 5;
-/** Share of the time that shadow runs may take: waking hosts and comparing cost live requests even when they are idle-class. */
-const mostDuty = 0.6;
 /** What waits for an idle moment holds its tensors, of all models together: room for 64 inputs of a large picture each. */
 const mostWaitingBytes = 256 * 1024 * 1024;
 /** Of memory for what waits that is kept while nothing does. */
@@ -77,9 +78,11 @@ const mostSpareBytes = 32 * 1024 * 1024;
 const retrySeconds = 60;
 
 export function createShadow(options: {
-  readonly gate: IdleGate;
-  readonly load: LiveLoad;
-  readonly onResult: (result: ShadowResult) => Promise<void> | void;
+  /** Runs and compares, in the shadow thread. */
+  readonly run: (job: ShadowJob<Runner>) => Promise<ShadowAnswer>;
+  /** How outputs of the model are to be compared now. */
+  readonly compareOptions: (model: Model) => CompareOptions;
+  readonly onResult: (result: ShadowResult) => void;
   /** A shadow instance came up, at start or when it was first needed; it is given no input before this has ended. */
   readonly onStarted: (model: Model, engine: Engine) => Promise<void>;
   readonly onDropped: (model: string, reason: DropReason) => void;
@@ -87,14 +90,13 @@ export function createShadow(options: {
   readonly clock: Clock;
   readonly log: Log;
 }): Shadow {
-  const { gate, load, onResult, onStarted, onDropped, random, clock, log } = options;
+  const { run, compareOptions, onResult, onStarted, onDropped, random, clock, log } = options;
   const queue = new FairQueue<Job>({ mostBytes: mostWaitingBytes });
   const memory = new SpareMemory({ mostBytes: mostSpareBytes });
   const retryAt = new WeakMap<Engine, number>();
   const started = new WeakMap<Runner, Promise<void>>();
-  let working: Promise<void> | undefined;
+  let working = false;
   const state = { closed: false };
-  const closing = new AbortController();
 
   /** The engine's shadow instance, unless it lately failed to load. */
   async function runnerOf(model: Model, engine: Engine): Promise<Runner | undefined> {
@@ -115,65 +117,62 @@ export function createShadow(options: {
     }
   }
 
-  /** Undefined when the engine cannot run now, which says nothing about the others. */
-  async function runOne(
-    engine: Engine,
-    role: ShadowRun["role"],
-    served: ShadowedRequest,
-  ): Promise<ShadowRun | "busy" | undefined> {
-    const runner = await runnerOf(served.model, engine);
-    if (!runner) return undefined;
-    if (!(await gate.wait(served.model.config.shadow.maxUtilization, patienceSeconds))) return "busy";
-    const { begun } = load;
-    const startedSeconds = clock.seconds();
-    try {
-      const { outputs, engineSeconds } = await runner.infer({ inputs: served.inputs });
-      const overlapped = load.begun !== begun || load.inFlight > 0;
-      const endedSeconds = clock.seconds();
-      return {
-        engine,
-        role,
-        outputs,
-        startedSeconds,
-        endedSeconds,
-        engineSeconds,
-        overlapped,
-        error: undefined,
-      };
-    } catch (thrown) {
-      const error = thrown as Error;
-      if (error instanceof HostLostError && error.reason === "unavailable") return undefined;
-      const failed = { outputs: undefined, engineSeconds: Number.NaN, overlapped: true, error };
-      return { engine, role, startedSeconds, endedSeconds: clock.seconds(), ...failed };
-    }
-  }
-
-  /** Every engine that can run has run, unless a reason ends the input's turn early: the device is busy, the model gone. */
-  async function runAll(served: ShadowedRequest): Promise<{ runs: ShadowRun[]; ended?: DropReason }> {
-    const { active, shadowed, reference } = served.model;
-    const runs: ShadowRun[] = [];
+  /** The engines that can run now, in random order. Undefined when the model is gone. */
+  async function crewOf(model: Model): Promise<Member[] | undefined> {
+    const { active, shadowed } = model;
+    const crew: Member[] = [];
     for (const engine of shuffled(shadowed, random)) {
-      if (state.closed) return { runs: [] };
       // In the same turn as the start of its shadow instance: nobody would end one that is started later.
-      if (served.model.state !== "ready") return { runs: [], ended: "stale" };
+      if (state.closed || model.state !== "ready") return undefined;
+      const runner = await runnerOf(model, engine);
       // A switch in the middle leaves the control what it was when the runs began.
-      const run = await runOne(engine, engine === active ? "control" : "shadow", served);
-      if (run === "busy") return { runs, ended: "busy" };
-      if (run) runs.push(run);
+      if (runner) crew.push({ engine, role: engine === active ? "control" : "shadow", runner });
     }
-    // What comes of a model that is gone would bring back what was forgotten about it.
-    if (served.model.state !== "ready") return { runs: [], ended: "stale" };
-    if (runs.length < 2) return { runs, ended: "engines_away" };
-    if (reference && !runs.some(({ engine, outputs }) => engine === reference && outputs))
-      return { runs, ended: "no_reference" };
-    return { runs };
+    return crew;
   }
 
-  /** Leaves the machine to live requests for a while: what runs for long, as on a busy machine, comes seldom. */
-  async function rest(runs: readonly ShadowRun[]): Promise<void> {
-    const spentSeconds = runs.reduce((sum, run) => sum + run.endedSeconds - run.startedSeconds, 0);
-    const restSeconds = Math.min(patienceSeconds, spentSeconds * (1 / mostDuty - 1));
-    await delay(restSeconds * 1000, closing.signal).catch(() => {});
+  /** Every engine that can run runs, unless a reason ends the input's turn early: the device is busy, the model gone. */
+  async function runAll(served: ShadowedRequest): Promise<DropReason | undefined> {
+    const { model, engine, inputs, outputs } = served;
+    const crew = await crewOf(model);
+    if (!crew) return "stale";
+    if (crew.length === 0) return "engines_away";
+    const { reference, config } = model;
+    const placeOf = (wanted: Engine | undefined) => {
+      const place = crew.findIndex((member) => member.engine === wanted);
+      return place === -1 ? undefined : place;
+    };
+    const answer = await run({
+      hosts: crew.map(({ runner }) => runner),
+      inputs,
+      reply: outputs,
+      base: placeOf(reference ?? model.active),
+      replied: placeOf(engine),
+      options: compareOptions(model),
+      maxUtilization: config.shadow.maxUtilization,
+      patienceSeconds,
+    });
+    // What comes of a model that is gone would bring back what was forgotten about it.
+    if (state.closed || model.state !== "ready") return "stale";
+    const engineAt = (place: number) => (crew[place] as Member).engine;
+    const runs = answer.runs.map(({ place, error, ...figures }) => ({
+      ...figures,
+      engine: engineAt(place),
+      role: (crew[place] as Member).role,
+      error: error && decodeError(error),
+    }));
+    const comparisons = answer.comparisons.map(({ reference: base, candidate, difference }) => ({
+      reference: engineAt(base),
+      candidate: engineAt(candidate),
+      difference,
+    }));
+    // One run alone says something too: it failed, or it differs from the reply of the same engine.
+    if (runs.length > 0) onResult({ served, runs, comparisons });
+    if (answer.error) throw decodeError(answer.error);
+    if (answer.busy) return "busy";
+    if (runs.length < 2) return "engines_away";
+    if (reference && !runs.some((done) => done.engine === reference && !done.error)) return "no_reference";
+    return undefined;
   }
 
   /** A model that has gone idle meanwhile, or was replaced, must not be woken by its shadow. */
@@ -202,23 +201,19 @@ export function createShadow(options: {
 
   async function work(): Promise<void> {
     for (let job = queue.shift(); job && !state.closed; job = queue.shift()) {
-      const { served } = job;
-      const model = served.model.name;
       if (stale(job)) {
         drop(job);
         continue;
       }
+      const { id, model } = job.served;
       try {
-        const { runs, ended } = await runAll(served);
-        if (ended) onDropped(model, ended);
-        // One run alone says something too: it failed, or it differs from the reply of the same engine.
-        if (runs.length > 0) await onResult({ served, runs });
-        await rest(runs);
+        const reason = await runAll(job.served);
+        if (reason && !state.closed) onDropped(model.name, reason);
       } catch (error) {
-        // Whoever ends the gateway ends hosts and comparisons under it.
+        // Whoever ends the gateway ends the thread and its hosts under it.
         if (state.closed) return;
-        onDropped(model, "failed");
-        log.error({ model, id: served.id, err: error }, "a shadow run failed");
+        onDropped(model.name, "failed");
+        log.error({ model: model.name, id, err: error }, "a shadow run failed");
       }
       giveBack(job);
     }
@@ -234,7 +229,9 @@ export function createShadow(options: {
       for (const job of queue.shed(stale)) drop(job);
       if (!queue.push(model.name, () => keep(served), { most: maxQueue, bytes: bytesOf(served) }))
         return onDropped(model.name, "queue_full");
-      working ??= work().finally(() => (working = undefined));
+      if (working) return;
+      working = true;
+      void work().finally(() => (working = false));
     },
     prepare(model) {
       void (async () => {
@@ -247,14 +244,17 @@ export function createShadow(options: {
     get length() {
       return queue.length;
     },
-    async close() {
+    close() {
       state.closed = true;
-      closing.abort();
-      gate.close();
       queue.clear();
-      await working;
     },
   };
+}
+
+interface Member {
+  readonly engine: Engine;
+  readonly role: ShadowRun["role"];
+  readonly runner: Runner;
 }
 
 interface Job {

@@ -5,10 +5,11 @@ const leastBytes = 4096;
 /**
  * Memory for the tensors of inputs that wait, used again and again. A request's own tensors that waited would outlive
  * two short collections and fill the old part of the heap: collecting that once a second held live requests up for 10 ms.
+ * It is shared with the thread that runs them, so that they are not copied once more.
  */
 export class SpareMemory {
   /** By size, which is a power of two. */
-  #spare = new Map<number, ArrayBuffer[]>();
+  #spare = new Map<number, SharedArrayBuffer[]>();
   #spareBytes = 0;
   #mostBytes: number;
 
@@ -29,7 +30,7 @@ export class SpareMemory {
   /** Of tensors from `copy` that nobody looks at any more. */
   giveBack(tensors: readonly Tensor[]): void {
     for (const { data } of tensors) {
-      const memory = data.buffer as ArrayBuffer;
+      const memory = data.buffer as SharedArrayBuffer;
       if (this.#spareBytes + memory.byteLength > this.#mostBytes) continue;
       const alike = this.#spare.get(memory.byteLength);
       if (alike) alike.push(memory);
@@ -38,9 +39,9 @@ export class SpareMemory {
     }
   }
 
-  #take(bytes: number): ArrayBuffer {
+  #take(bytes: number): SharedArrayBuffer {
     const memory = this.#spare.get(bytes)?.pop();
-    if (!memory) return new ArrayBuffer(bytes);
+    if (!memory) return new SharedArrayBuffer(bytes);
     this.#spareBytes -= bytes;
     return memory;
   }

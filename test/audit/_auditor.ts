@@ -1,7 +1,5 @@
-import { createAuditor, type AuditedRun } from "../../src/audit/auditor.ts";
+import { createAuditor, type AuditedRun, type Auditor } from "../../src/audit/auditor.ts";
 import { createEvidenceKeeper } from "../../src/audit/evidence-keeper.ts";
-import { compareOutputs } from "../../src/compare/compare.ts";
-import type { Comparer } from "../../src/compare/comparer.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { type Log, silentLog } from "../../src/core/log.ts";
 import type { Tensor } from "../../src/core/tensor.ts";
@@ -10,6 +8,7 @@ import { createMetricsService } from "../../src/metrics/service.ts";
 import type { Engine } from "../../src/models/engine.ts";
 import { modelSchema } from "../../src/models/manifest.ts";
 import { Model } from "../../src/models/model.ts";
+import { compareRuns } from "../../src/shadow/compare-runs.ts";
 
 export function engineOf(id: string, sha256 = `sha-${id}`): Engine {
   const manifest = { model: "m", compiler: { name: "x" }, artifact: { sha256 } };
@@ -34,16 +33,47 @@ export function tensor(...values: number[]): Tensor {
   return { name: "y", datatype: "FP32", shape: [1, values.length], data };
 }
 
-export function run(engine: Engine, role: AuditedRun["role"], change: Partial<AuditedRun> = {}): AuditedRun {
+/** A run as the shadow thread has it, with its outputs. */
+export interface Run extends AuditedRun {
+  readonly outputs: readonly Tensor[] | undefined;
+}
+
+export function run(engine: Engine, role: Run["role"], change: Partial<Run> = {}): Run {
   const common = { engineSeconds: 1e-3, overlapped: false, error: undefined };
   return { engine, role, outputs: [tensor(1, 2)], ...common, ...change };
 }
 
-/** An auditor that compares in this thread, by a clock that the test turns. */
-export function openAuditor({
-  log = silentLog,
-  ...change
-}: { compare?: Comparer["compare"]; log?: Log } = {}) {
+/** Compares the runs as the shadow thread does, and hands the auditor what it would be handed. */
+export function shadowed(
+  auditor: Auditor,
+  model: Model,
+  runs: readonly Run[],
+  reply: { readonly id: string; readonly engine: Engine; readonly outputs: readonly Tensor[] },
+): void {
+  const placeOf = (wanted: Engine | undefined) => {
+    const place = runs.findIndex(({ engine }) => engine === wanted);
+    return place === -1 ? undefined : place;
+  };
+  const engineAt = (place: number) => (runs[place] as Run).engine;
+  const compared = compareRuns(
+    runs.map(({ outputs }) => outputs),
+    {
+      base: placeOf(model.reference ?? model.active),
+      replied: placeOf(reply.engine),
+      reply: reply.outputs,
+      options: auditor.compareOptions(model),
+    },
+  );
+  const comparisons = compared.map(({ reference, candidate, difference }) => ({
+    reference: engineAt(reference),
+    candidate: engineAt(candidate),
+    difference,
+  }));
+  auditor.shadowed(model, reply.id, { runs, comparisons });
+}
+
+/** An auditor by a clock that the test turns. */
+export function openAuditor({ log = silentLog }: { log?: Log } = {}) {
   const time = { seconds: 1000 };
   const clock: Clock = { seconds: () => time.seconds, now: () => new Date(time.seconds * 1000) };
   const metrics = createMetrics({ clock });
@@ -54,12 +84,6 @@ export function openAuditor({
     log: silentLog,
   });
   const auditor = createAuditor({
-    comparer: {
-      compare: async (outputs, pairs, options) =>
-        pairs.map(([a, b]) => compareOutputs(outputs[a] ?? [], outputs[b] ?? [], options)),
-      close: async () => {},
-      ...change,
-    },
     keeper,
     metrics,
     deviceState: () => "ok",

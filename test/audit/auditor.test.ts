@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
-import { compareOutputs } from "../../src/compare/compare.ts";
-import { engineOf, modelOf, openAuditor, run, tensor } from "./_auditor.ts";
+import { engineOf, modelOf, openAuditor, run, shadowed, tensor } from "./_auditor.ts";
 
 const reply = (engine: ReturnType<typeof engineOf>) => ({ id: "r", engine, outputs: [tensor(1, 2)] });
 
@@ -8,14 +7,14 @@ test("a candidate's pairs are those with the engine that is active now", async (
   const [a, b, c] = [engineOf("a"), engineOf("b"), engineOf("c")] as const;
   const model = modelOf([a, b, c], { reference: "a" });
   const { auditor, time } = openAuditor();
-  const shadow = async (control: typeof a, count: number) => {
+  const shadow = (control: typeof a, count: number) => {
     for (let i = 0; i < count; i += 1) {
       time.seconds += 0.01;
-      await auditor.shadowed(model, [run(control, "control"), run(c, "shadow")], reply(control));
+      shadowed(auditor, model, [run(control, "control"), run(c, "shadow")], reply(control));
     }
   };
   model.activate(a);
-  await shadow(a, 20);
+  shadow(a, 20);
   expect(auditor.evidence(model, c).pairs).toMatchObject({ control: "sha-a", restarts: 0 });
   const flips = auditor.evidence(model, c).rates.flip.whole.n;
   expect(flips).toBeGreaterThan(0);
@@ -27,9 +26,9 @@ test("a candidate's pairs are those with the engine that is active now", async (
   expect(auditor.evidence(model, c).rates.flip.whole.n).toBe(flips);
 
   // Runs that began before the switch and come in after it.
-  await shadow(a, 20);
+  shadow(a, 20);
   expect(auditor.evidence(model, c).pairs.steady.whole.control.count).toBe(0);
-  await shadow(b, 30);
+  shadow(b, 30);
   expect(auditor.evidence(model, c).pairs.steady.whole.control.count).toBeGreaterThan(10);
 });
 
@@ -38,7 +37,7 @@ test("times are recorded under the role that a run had, whoever is active when t
   const model = modelOf([a, b], { reference: "a" });
   const { auditor, exposed } = openAuditor();
   model.activate(b);
-  await auditor.shadowed(model, [run(a, "control"), run(b, "shadow")], reply(a));
+  shadowed(auditor, model, [run(a, "control"), run(b, "shadow")], reply(a));
   expect(await exposed("shadow_runs_total")).toEqual([
     'crosscheck_shadow_runs_total{model="m",engine="a",role="control"} 1',
     'crosscheck_shadow_runs_total{model="m",engine="b",role="shadow"} 1',
@@ -51,23 +50,26 @@ test("no answer where the reference gave one is a comparison, invalid; what the 
   model.activate(a);
   const { auditor, exposed } = openAuditor();
   const failed = { outputs: undefined, error: new Error("refused") };
-  await auditor.shadowed(model, [run(a, "control"), run(b, "shadow", failed)], reply(a));
-  await auditor.shadowed(model, [run(a, "control", failed), run(b, "shadow", failed)], reply(a));
+  shadowed(auditor, model, [run(a, "control"), run(b, "shadow", failed)], reply(a));
+  shadowed(auditor, model, [run(a, "control", failed), run(b, "shadow", failed)], reply(a));
   expect(await exposed("comparisons_total")).toEqual([
     'crosscheck_comparisons_total{model="m",reference="a",candidate="b",result="invalid"} 1',
   ]);
   expect(auditor.evidence(model, b).counts).toMatchObject({ errors: 1, invalid: 0 });
 });
 
-test("a comparison that fails is the caller's to count; times and errors are kept", async () => {
+test("without comparisons, times and errors are kept; comparisons with who is active no more are not", () => {
   const [a, b] = [engineOf("a"), engineOf("b")] as const;
-  const model = modelOf([a, b], { reference: "a" });
+  const model = modelOf([a, b]);
   model.activate(a);
-  const { auditor } = openAuditor({ compare: () => Promise.reject(new Error("the comparing thread ended")) });
-  await expect(auditor.shadowed(model, [run(a, "control"), run(b, "shadow")], reply(a))).rejects.toThrow(
-    "the comparing thread ended",
-  );
+  const { auditor } = openAuditor();
+  auditor.shadowed(model, "r", { runs: [run(a, "control"), run(b, "shadow")], comparisons: [] });
   expect(auditor.evidence(model, b).counts.pairs).toBe(1);
+  const difference = { result: "bit_equal", reason: "", flip: false, outputs: [] } as const;
+  auditor.shadowed(model, "r", { runs: [], comparisons: [{ reference: b, candidate: a, difference }] });
+  expect(auditor.divergence(model, b, a)).toBeUndefined();
+  auditor.shadowed(model, "r", { runs: [], comparisons: [{ reference: a, candidate: b, difference }] });
+  expect(auditor.divergence(model, a, b)).toBeDefined();
 });
 
 test("divergence is shown while there is some in the window, and against the present reference only", async () => {
@@ -76,12 +78,13 @@ test("divergence is shown while there is some in the window, and against the pre
   model.activate(a);
   const { auditor, exposed, time } = openAuditor();
   const shadow = (control: typeof a) =>
-    auditor.shadowed(
+    shadowed(
+      auditor,
       model,
       [run(control, "control"), run(c, "shadow", { outputs: [tensor(1, 3)] })],
       reply(control),
     );
-  await shadow(a);
+  shadow(a);
   auditor.publish(model, c);
   const shown = async () => [
     ...new Set((await exposed("divergence")).map((line) => /reference="(.)"/.exec(line)?.[1])),
@@ -93,7 +96,7 @@ test("divergence is shown while there is some in the window, and against the pre
   model.activate(b);
   auditor.publish(model, c);
   expect(await shown()).toEqual([]);
-  await shadow(b);
+  shadow(b);
   auditor.publish(model, c);
   expect(await shown()).toEqual(["b"]);
   time.seconds += 400;
@@ -101,32 +104,18 @@ test("divergence is shown while there is some in the window, and against the pre
   expect(await shown()).toEqual([]);
 });
 
-test("what belongs to engines that a reload removed is let go, and does not come back with a late comparison", async () => {
+test("what belongs to engines that a reload removed is let go", () => {
   const [a, b] = [engineOf("a"), engineOf("b")] as const;
   const model = modelOf([a, b], { reference: "a" });
   model.activate(a);
-  let answer = () => {};
-  const held = new Promise<void>((resolve) => (answer = resolve));
-  let late = false;
-  const { auditor } = openAuditor({
-    compare: async (outputs, pairs, options) => {
-      if (late) await held;
-      return pairs.map(([one, other]) => compareOutputs(outputs[one] ?? [], outputs[other] ?? [], options));
-    },
-  });
+  const { auditor } = openAuditor();
   const runs = [run(a, "control"), run(b, "shadow")];
-  await auditor.shadowed(model, runs, reply(a));
-  await auditor.shadowed(model, runs, reply(b));
+  shadowed(auditor, model, runs, reply(a));
+  shadowed(auditor, model, runs, reply(b));
   expect(auditor.divergence(model, a, b)).toBeDefined();
   for (const engine of [a, b]) expect(auditor.noise(engine)).toBeDefined();
 
-  late = true;
-  const comparing = auditor.shadowed(model, runs, reply(b));
-  const after = modelOf([a], { reference: "a" });
-  model.state = "unloaded";
-  auditor.retain(after);
-  answer();
-  await comparing;
+  auditor.retain(modelOf([a], { reference: "a" }));
   expect(auditor.divergence(model, a, b)).toBeUndefined();
   expect(auditor.noise(b)).toBeUndefined();
   expect(auditor.noise(a)).toBeDefined();

@@ -42,8 +42,10 @@ function scores(top: number) {
 
 test("a label counts once, for every engine that ran the request", () => {
   const feedback = createFeedback();
-  feedback.predicted(model, "r1", a, scores(0));
-  feedback.predicted(model, "r1", b, scores(1));
+  feedback.answered(model, "r1", a, scores(0));
+  feedback.predicted(model, "r1", b, 1);
+  // Nothing that can be right or wrong.
+  feedback.predicted(model, "r1", b, null);
   feedback.label(model, "r1", "stop");
   expect(() => feedback.label(model, "r1", "stop")).toThrow(/request "r1" of model "m" is not remembered/);
   expect(feedback.accuracy(model)).toEqual([
@@ -55,8 +57,8 @@ test("a label counts once, for every engine that ran the request", () => {
 test("the latest 10,000 requests are remembered, however many came and whichever were labelled", () => {
   const feedback = createFeedback();
   for (let request = 0; request < 25_000; request += 1) {
-    feedback.predicted(model, `r${request}`, a, scores(request % 3));
-    feedback.predicted(model, `r${request}`, b, scores(0));
+    feedback.answered(model, `r${request}`, a, scores(request % 3));
+    feedback.predicted(model, `r${request}`, b, 0);
     if (request % 7 === 0) feedback.label(model, `r${request}`, request % 3);
   }
   expect(() => feedback.label(model, "r14999", 0)).toThrow(/not remembered/);
@@ -69,9 +71,9 @@ test("the latest 10,000 requests are remembered, however many came and whichever
 
 test("an engine that runs a request twice has said what it said last", () => {
   const feedback = createFeedback();
-  feedback.predicted(model, "again", a, scores(2));
-  feedback.predicted(model, "again", b, scores(2));
-  feedback.predicted(model, "again", b, scores(1));
+  feedback.answered(model, "again", a, scores(2));
+  feedback.predicted(model, "again", b, 2);
+  feedback.predicted(model, "again", b, 1);
   feedback.label(model, "again", 1);
   expect(feedback.accuracy(model)).toEqual([
     { engine: "a", labelled: 1, correct: 0 },
@@ -81,7 +83,7 @@ test("an engine that runs a request twice has said what it said last", () => {
 
 test.each([3, 1e9, -1, 0.5, "left"])("a label that no class has is refused with the range: %s", (label) => {
   const feedback = createFeedback();
-  feedback.predicted(model, "r1", a, scores(0));
+  feedback.answered(model, "r1", a, scores(0));
   expect(() => feedback.label(model, "r1", label)).toThrow(
     expect.objectContaining({
       code: "invalid",
@@ -116,7 +118,7 @@ test("labels, single scores and scores of quantised models are classes too", () 
   ) => [{ name: "scores", datatype, shape, data: new Uint8Array(values.buffer) }];
   const labels = output("INT32", [1]);
   const ofLabels = createFeedback();
-  ofLabels.predicted(labels, "r1", a, said("INT32", [1], Int32Array.of(7)));
+  ofLabels.answered(labels, "r1", a, said("INT32", [1], Int32Array.of(7)));
   ofLabels.label(labels, "r1", 7);
   expect(ofLabels.accuracy(labels)).toEqual([{ engine: "a", labelled: 1, correct: 1 }]);
 
@@ -126,7 +128,7 @@ test("labels, single scores and scores of quantised models are classes too", () 
     ["r1", 0.9],
     ["r2", 0.1],
   ] as const) {
-    ofScores.predicted(single, id, a, said("FP32", [1, 1], Float32Array.of(score)));
+    ofScores.answered(single, id, a, said("FP32", [1, 1], Float32Array.of(score)));
     ofScores.label(single, id, 1);
   }
   expect(ofScores.accuracy(single)).toEqual([{ engine: "a", labelled: 2, correct: 1 }]);
@@ -134,7 +136,7 @@ test("labels, single scores and scores of quantised models are classes too", () 
 
   const ofQuantised = createFeedback();
   const quantised = output("UINT8", [1, 4]);
-  ofQuantised.predicted(quantised, "r1", a, said("UINT8", [1, 4], Uint8Array.of(9, 200, 7, 30)));
+  ofQuantised.answered(quantised, "r1", a, said("UINT8", [1, 4], Uint8Array.of(9, 200, 7, 30)));
   expect(() => ofQuantised.label(quantised, "r1", 4)).toThrow(/from 0 to 3/);
   ofQuantised.label(quantised, "r1", 1);
   expect(ofQuantised.accuracy(quantised)).toEqual([{ engine: "a", labelled: 1, correct: 1 }]);
@@ -149,13 +151,13 @@ test("a model that does not classify says so", () => {
 
 test("what was counted outlives the gateway, for the artifacts that are still there", async () => {
   const first = createFeedback();
-  first.predicted(model, "r1", a, scores(0));
-  first.predicted(model, "r1", b, scores(1));
+  first.answered(model, "r1", a, scores(0));
+  first.answered(model, "r1", b, scores(1));
   first.label(model, "r1", 0);
   await first.close();
   const second = createFeedback();
   await second.restore(model);
-  second.predicted(model, "r2", a, scores(0));
+  second.answered(model, "r2", a, scores(0));
   second.label(model, "r2", 1);
   expect(second.accuracy(model)).toEqual([
     { engine: "a", labelled: 2, correct: 1 },

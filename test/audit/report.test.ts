@@ -9,7 +9,6 @@ import { rankCompilers } from "../../src/audit/report/ranking.ts";
 import { renderReport } from "../../src/audit/report/render.ts";
 import { type Report, type ReportEngine, reportSchema } from "../../src/audit/report/schema.ts";
 import { openEngine } from "../../src/building/open-engine.ts";
-import { compareOutputs } from "../../src/compare/compare.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { silentLog } from "../../src/core/log.ts";
@@ -20,6 +19,7 @@ import type { Engine } from "../../src/models/engine.ts";
 import { createModels } from "../../src/models/models.ts";
 import { openRepository } from "../../src/models/repository.ts";
 import { audited, scripted, scriptedScene } from "./_audit.ts";
+import { run as runOf, shadowed } from "./_auditor.ts";
 
 describe("a rendered report", () => {
   it("is one page without script or outside requests, with a picture of each kind, and the same tables in Markdown", async () => {
@@ -252,11 +252,6 @@ describe("the live report", () => {
     });
     closing.push(() => keeper.close());
     const auditor = createAuditor({
-      comparer: {
-        compare: async (outputs, pairs, options) =>
-          pairs.map(([a, b]) => compareOutputs(outputs[a] ?? [], outputs[b] ?? [], options)),
-        close: async () => {},
-      },
       metrics,
       deviceState: () => "ok",
       roleOf: (model, one) => (one === model.active ? "active" : "candidate"),
@@ -288,9 +283,9 @@ describe("the live report", () => {
       for (const one of i % 2 === 0 ? [a, b] : [b, a]) {
         const { outputs, engineSeconds } = await one.infer(request);
         const role = one === a ? ("control" as const) : ("shadow" as const);
-        runs.push({ engine: one, role, outputs, engineSeconds, overlapped: false, error: undefined });
+        runs.push(runOf(one, role, { outputs, engineSeconds }));
       }
-      await auditor.shadowed(model, runs, { id: `r${i}`, engine: a, outputs: reply.outputs });
+      shadowed(auditor, model, runs, { id: `r${i}`, engine: a, outputs: reply.outputs });
       return reply.outputs;
     }
 
@@ -305,7 +300,7 @@ describe("the live report", () => {
     await b.load();
     for (let i = 0; i < 200; i += 1) {
       const outputs = await serve(i);
-      feedback.predicted(model, `r${i}`, a, outputs);
+      feedback.answered(model, `r${i}`, a, outputs);
       if (i < 10) feedback.label(model, `r${i}`, 0);
     }
     const live = reportSchema.parse(JSON.parse(await report("m", "json")));

@@ -54,7 +54,7 @@ test.runIf(process.platform === "linux")("the thread is of the idle class, and n
   expect(policies.filter((policy) => policy === 5)).toHaveLength(1);
 });
 
-test("what is given up moves, several tensors of one buffer at once; the rest is copied", async () => {
+test("tensors are copied, several of one buffer too", async () => {
   const buffer = Float32Array.of(1, 2).buffer;
   const part = (name: string, at: number): Tensor => ({
     name,
@@ -62,12 +62,11 @@ test("what is given up moves, several tensors of one buffer at once; the rest is
     shape: [1],
     data: new Uint8Array(buffer, at, 4),
   });
-  const kept = [part("a", 0), part("b", 4)].map((tensor) => ({ ...tensor, data: tensor.data.slice() }));
-  const given = [part("a", 0), part("b", 4)];
-  const job = comparer.compare([kept, given, given.slice(1)], [[0, 1]], { task: "tensor" }, new Set([1, 2]));
-  await expect(job).resolves.toMatchObject([{ result: "bit_equal" }]);
-  expect(given.map(({ data }) => data.byteLength)).toEqual([0, 0]);
-  expect(kept.map(({ data }) => data.byteLength)).toEqual([4, 4]);
+  const parts = [part("a", 0), part("b", 4)];
+  await expect(comparer.compare([parts, parts], [[0, 1]], { task: "tensor" })).resolves.toMatchObject([
+    { result: "bit_equal" },
+  ]);
+  expect(parts.map(({ data }) => data.byteLength)).toEqual([4, 4]);
 });
 
 test("a job that throws fails alone", async () => {

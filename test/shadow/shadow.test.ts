@@ -8,6 +8,7 @@ import { modelSchema } from "../../src/models/manifest.ts";
 import { Model } from "../../src/models/model.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
 import { FairQueue } from "../../src/shadow/fair-queue.ts";
+import { runJob, type ShadowAnswer } from "../../src/shadow/run-job.ts";
 import { createShadow, type ShadowResult } from "../../src/shadow/shadow.ts";
 
 const runs = { outputs: [], engineSeconds: 0, queueSeconds: 0 };
@@ -51,16 +52,23 @@ interface Scene {
   readonly gate?: () => Promise<boolean>;
   readonly random?: () => number;
   readonly onResult?: (result: ShadowResult) => void;
+  /** What comes back from the thread instead of the answer. */
+  readonly answered?: (answer: ShadowAnswer) => ShadowAnswer;
 }
 
-function open({ gate = () => Promise.resolve(true), random = () => 0, onResult }: Scene = {}) {
+/** The shadow with the thread's work done in this one. */
+function open({ gate = () => Promise.resolve(true), random = () => 0, onResult, answered }: Scene = {}) {
   const results: string[][] = [];
   const dropped: string[] = [];
   const prepared: string[] = [];
   const time = { seconds: 0 };
+  const clock = { ...systemClock, seconds: () => time.seconds };
   const shadow = createShadow({
-    gate: { wait: gate, close: () => {} },
-    load: new LiveLoadCounter(),
+    run: async (job) => {
+      const answer = await runJob(job, { gate: { wait: gate }, load: new LiveLoadCounter(), clock });
+      return answered ? answered(answer) : answer;
+    },
+    compareOptions: () => ({ task: "tensor" }),
     onResult: (result) => {
       results.push(result.runs.map(({ engine }) => engine.id));
       onResult?.(result);
@@ -68,7 +76,7 @@ function open({ gate = () => Promise.resolve(true), random = () => 0, onResult }
     onStarted: (_model, { id }) => Promise.resolve(void prepared.push(id)),
     onDropped: (_model, reason) => dropped.push(reason),
     random,
-    clock: { ...systemClock, seconds: () => time.seconds },
+    clock,
     log: silentLog,
   });
   type Offered = Parameters<typeof shadow.offer>[0];
@@ -107,7 +115,7 @@ describe("shadow", () => {
     await expect.poll(() => results.length).toBe(1);
     expect(results[0]?.toSorted((a, b) => a.localeCompare(b))).toEqual(["active", "other"]);
     expect(dropped).toEqual([]);
-    await shadow.close();
+    shadow.close();
   });
 
   test("a model that went idle is not woken by what waited in its shadow", async () => {
@@ -116,23 +124,87 @@ describe("shadow", () => {
     offer(modelOf(active, [engineOf("other")], "idle"));
     await expect.poll(() => dropped).toEqual(["stale"]);
     expect(active.started).toBe(0);
-    await shadow.close();
+    shadow.close();
   });
 
-  test.each(["unloaded", "idle"])("a model that is %s in mid-run has no engine started again", async (to) => {
-    const model = modelOf(engineOf("a"), [engineOf("b"), engineOf("c")]);
-    const engines = [model.active as Counted, ...(model.candidates as Counted[])];
-    for (const engine of engines)
-      engine.infers = () => {
+  test.each(["unloaded", "idle"])(
+    "a model that is %s before all have started has no other started",
+    async (to) => {
+      const model = modelOf(engineOf("a"), [engineOf("b"), engineOf("c")]);
+      const engines = [model.active as Counted, ...(model.candidates as Counted[])];
+      for (const engine of engines) {
+        const start = engine.shadow.bind(engine);
+        engine.shadow = () => {
+          Object.assign(model, { state: to });
+          return start();
+        };
+      }
+      const { shadow, offer, results, dropped } = open();
+      offer(model);
+      await expect.poll(() => dropped).toEqual(["stale"]);
+      expect(engines.reduce((sum, { started }) => sum + started, 0)).toBe(1);
+      expect(results).toEqual([]);
+      shadow.close();
+    },
+  );
+
+  test.each(["unloaded", "idle"])(
+    "of a model that is %s in mid-run nothing is taken any more",
+    async (to) => {
+      const model = abc();
+      (model.active as Counted).infers = () => {
         Object.assign(model, { state: to });
         return Promise.resolve(runs);
       };
-    const { shadow, offer, results, dropped } = open();
-    offer(model);
-    await expect.poll(() => dropped).toEqual(["stale"]);
-    expect(engines.reduce((sum, { started }) => sum + started, 0)).toBe(1);
-    expect(results).toEqual([]);
-    await shadow.close();
+      const { shadow, offer, results, dropped } = open();
+      offer(model);
+      await expect.poll(() => dropped).toEqual(["stale"]);
+      expect(results).toEqual([]);
+      shadow.close();
+    },
+  );
+
+  test("closing waits for nothing, and what comes after it is neither taken nor counted", async () => {
+    const { gate, waiting, release } = heldGate();
+    const { shadow, offer, results, dropped } = open({ gate });
+    offer(abc());
+    offer(abc());
+    await expect.poll(() => waiting.length).toBe(1);
+    shadow.close();
+    for (let i = 0; i < 5; i += 1) {
+      release();
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    expect([results, dropped, shadow.length]).toEqual([[], [], 0]);
+  });
+
+  test("its runs and comparisons are of the engines, whatever their order", async () => {
+    const byte = (value: number) => [
+      { name: "y", datatype: "UINT8", shape: [1], data: Uint8Array.of(value) },
+    ];
+    const said = (id: string, value: number) =>
+      engineOf(id, () => Promise.resolve({ ...runs, outputs: byte(value) }));
+    const model = modelOf(said("a", 1), [said("b", 1), said("c", 2)]);
+    model.config.reference = "b";
+    const found: ShadowResult[] = [];
+    const { shadow, offer } = open({ onResult: (result) => void found.push(result) });
+    offer(model, { outputs: byte(3) } as never);
+    await expect.poll(() => found.length).toBe(1);
+    expect(found[0]?.runs.map(({ engine, role }) => [engine.id, role]).toSorted()).toEqual([
+      ["a", "control"],
+      ["b", "shadow"],
+      ["c", "shadow"],
+    ]);
+    expect(
+      found[0]?.comparisons
+        .map(({ reference, candidate, difference }) => [reference.id, candidate.id, difference.result])
+        .toSorted(),
+    ).toEqual([
+      ["a", "a", "diverged"],
+      ["b", "a", "bit_equal"],
+      ["b", "c", "diverged"],
+    ]);
+    shadow.close();
   });
 
   test("without a candidate that may run there is no control run either", async () => {
@@ -145,7 +217,7 @@ describe("shadow", () => {
     offer(model);
     shadow.prepare(model);
     expect(shadow.length).toBe(0);
-    await shadow.close();
+    shadow.close();
     expect((model.active as Counted).started).toBe(started);
     expect(dropped).toEqual([]);
   });
@@ -157,7 +229,7 @@ describe("shadow", () => {
     offer(model);
     await expect.poll(() => results.length).toBe(2);
     expect(prepared.toSorted((x, y) => x.localeCompare(y))).toEqual(["a", "b"]);
-    await shadow.close();
+    shadow.close();
   });
 
   test("preparing ends when the model is unloaded under it, and leaves quarantined engines alone", async () => {
@@ -172,7 +244,7 @@ describe("shadow", () => {
     const { shadow, prepared } = open();
     shadow.prepare(model);
     await expect.poll(() => prepared).toEqual(["active", "b"]);
-    await shadow.close();
+    shadow.close();
     expect(prepared).toEqual(["active", "b"]);
   });
 
@@ -189,7 +261,7 @@ describe("shadow", () => {
     Object.assign(again, { shadow: () => anew.shadow() });
     shadow.prepare(model);
     await expect.poll(() => prepared.length).toBe(3);
-    await shadow.close();
+    shadow.close();
     expect(prepared).toEqual(["active", "again", "again"]);
   });
 });
@@ -221,23 +293,39 @@ describe("what is counted", () => {
     await expect.poll(() => results.at(-1)?.includes("z")).toBe(true);
     expect(results.slice(0, -1).map((ids) => ids.toSorted((x, y) => x.localeCompare(y)))).toEqual(expected);
     expect(dropped).toEqual(counted);
-    await shadow.close();
+    shadow.close();
   });
 
-  test("an input whose comparison is lost, and the next one is run", async () => {
+  test("an input whose comparison is lost, the runs of which are kept, and the next one is run", async () => {
     let failing = true;
     const { shadow, offer, results, dropped } = open({
-      onResult: () => {
-        if (failing) throw new Error("the comparing thread ended");
+      answered: (answer) => (failing ? { ...answer, error: { class: "Error", message: "no" } } : answer),
+    });
+    offer(abc());
+    await expect.poll(() => dropped).toEqual(["failed"]);
+    expect(results).toHaveLength(1);
+    failing = false;
+    offer(abc());
+    await expect.poll(() => results.length).toBe(2);
+    expect(dropped).toEqual(["failed"]);
+    shadow.close();
+  });
+
+  test("an input that the thread was lost with, and the next one is run", async () => {
+    let failing = true;
+    const { shadow, offer, results, dropped } = open({
+      answered: (answer) => {
+        if (failing) throw new Error("the shadow thread was lost");
+        return answer;
       },
     });
     offer(abc());
     await expect.poll(() => dropped).toEqual(["failed"]);
     failing = false;
     offer(abc());
-    await expect.poll(() => results.length).toBe(2);
+    await expect.poll(() => results.length).toBe(1);
     expect(dropped).toEqual(["failed"]);
-    await shadow.close();
+    shadow.close();
   });
 
   test("an input that no idle moment came for; what ran before is handed on", async () => {
@@ -247,7 +335,7 @@ describe("what is counted", () => {
     await expect.poll(() => results.length).toBe(1);
     expect(results[0]).toHaveLength(2);
     expect(dropped).toEqual(["busy"]);
-    await shadow.close();
+    shadow.close();
   });
 
   test("an input that was not chosen; a pinned one, or one without sampling, was never offered", async () => {
@@ -261,7 +349,7 @@ describe("what is counted", () => {
     offer(half);
     expect(dropped).toEqual(["sampled_out"]);
     expect(shadow.length).toBe(0);
-    await shadow.close();
+    shadow.close();
   });
 });
 
@@ -278,7 +366,7 @@ test("every order of the engines comes up as often as any other", async () => {
   expect(orders.size).toBe(6);
   // 100 expected, a standard deviation of 9.
   for (const [order, count] of orders) expect(Math.abs(count - 100), order).toBeLessThan(40);
-  await shadow.close();
+  shadow.close();
 });
 
 test("a candidate that is removed while its turn is waited for takes the model's place with it", async () => {
@@ -294,7 +382,7 @@ test("a candidate that is removed while its turn is waited for takes the model's
   await expect.poll(() => (release(), results.length)).toBe(1);
   expect(results[0]?.toSorted((x, y) => x.localeCompare(y))).toEqual(["a", "b"]);
   expect(dropped).toEqual(["stale", "stale"]);
-  await shadow.close();
+  shadow.close();
 });
 
 describe("what waits", () => {
@@ -308,7 +396,7 @@ describe("what waits", () => {
     expect(shadow.length).toBe(4);
     expect(dropped).toEqual(["queue_full", "queue_full"]);
     await expect.poll(() => (release(), results.length)).toBe(5);
-    await shadow.close();
+    shadow.close();
   });
 
   test("is bounded by its memory too", async () => {
@@ -322,9 +410,7 @@ describe("what waits", () => {
     for (let i = 0; i < 3; i += 1) offer(model, { inputs });
     expect(shadow.length).toBe(2);
     expect(dropped).toEqual(["queue_full"]);
-    const closing = shadow.close();
-    for (const resolve of waiting.splice(0)) resolve(false);
-    await closing;
+    shadow.close();
   });
 
   test("gives its place to what comes, once it is too old to be run", async () => {
@@ -338,9 +424,7 @@ describe("what waits", () => {
     offer(model);
     expect(dropped).toEqual(["stale", "stale", "stale", "stale"]);
     expect(shadow.length).toBe(1);
-    const closing = shadow.close();
-    for (const resolve of waiting.splice(0)) resolve(false);
-    await closing;
+    shadow.close();
   });
 });
 

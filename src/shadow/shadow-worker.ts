@@ -1,0 +1,135 @@
+import { setImmediate } from "node:timers/promises";
+import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { clockFrom } from "../core/clock.ts";
+import { HostLostError, type Runner } from "../core/engine.ts";
+import { makeThreadIdle } from "../core/idle-thread.ts";
+import { LiveLoadCounter } from "../core/live-load.ts";
+import type { Log } from "../core/log.ts";
+import { encodeError } from "../core/sent-error.ts";
+import { watchCpuLoad } from "../devices/cpu-load.ts";
+import { createPool, type Pool, type PoolEvent } from "../hosting/pool.ts";
+import { createIdleGate } from "./idle-gate.ts";
+import type { FromThread, Request, SentPoolOptions, ThreadData, ToThread } from "./messages.ts";
+import { restSeconds, runJob, type ShadowAnswer, type ShadowJob } from "./run-job.ts";
+
+makeThreadIdle();
+
+const port = parentPort as MessagePort;
+const data = workerData as ThreadData;
+const clock = clockFrom(data.clockOrigin);
+const load = new LiveLoadCounter(data.load);
+const cpu = watchCpuLoad({ clock });
+const gate = createIdleGate({ load, utilization: () => cpu.utilization, seconds: clock.seconds });
+const pools = new Map<number, Pool>();
+const never = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+/** How long this thread dozes after a job, and how long it is deaf meanwhile. */
+const dozeSeconds = 0.1;
+const deafMs = 1;
+let turn: Promise<unknown> = Promise.resolve();
+let waiting = 0;
+
+function send(message: FromThread): void {
+  port.postMessage(message);
+}
+
+function logWith(fields: object): Log {
+  const at = (level: Exclude<keyof Log, "child">) => (own: object, message: string) =>
+    send({ type: "log", level, fields: { ...fields, ...own }, message });
+  return {
+    debug: at("debug"),
+    info: at("info"),
+    warn: at("warn"),
+    error: at("error"),
+    child: (more) => logWith({ ...fields, ...more }),
+  };
+}
+
+function tell(number: number, pool: Pool, event?: PoolEvent): void {
+  const processes = pool.processes.map(({ instance, pid }) => ({ instance, pid }));
+  const { healthy, pending, failure } = pool;
+  send({ type: "pool", pool: number, state: { healthy, pending, failure, processes }, event });
+}
+
+/** Does it, and tells what has become of the pool before who asked is answered. */
+async function tellAfter<T>(number: number, pool: Pool, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } finally {
+    tell(number, pool);
+  }
+}
+
+function start(number: number, options: SentPoolOptions): Promise<unknown> {
+  const onEvent = (event: PoolEvent) => tell(number, pool, event);
+  const pool = createPool({ ...options, clock, log: logWith({}), onEvent });
+  pools.set(number, pool);
+  return tellAfter(number, pool, pool.start());
+}
+
+async function close(number: number): Promise<void> {
+  const pool = pools.get(number);
+  pools.delete(number);
+  if (pool) await tellAfter(number, pool, pool.close());
+}
+
+/** One that was closed meanwhile is away, as one that restarts is. */
+function runnerOf(number: number): Runner {
+  const away = () => Promise.reject(new HostLostError("unavailable", "the engine was unloaded"));
+  return pools.get(number) ?? { infer: away };
+}
+
+/** One job at a time, and a rest after each. */
+function run(job: ShadowJob<number>): Promise<ShadowAnswer> {
+  waiting += 1;
+  const done = turn.then(() => {
+    waiting -= 1;
+    return runJob({ ...job, hosts: job.hosts.map(runnerOf) }, { gate, load, clock });
+  });
+  turn = done.then(({ runs }) => doze(restSeconds(runs)));
+  return done;
+}
+
+/**
+ * Rests, then waits for the next job, by looking for it: a thread that waited for a message would have to be woken by the
+ * one that serves. After a while without a job it does.
+ */
+async function doze(rest: number): Promise<void> {
+  const rested = clock.seconds() + rest;
+  for (;;) {
+    const now = clock.seconds();
+    const left = now < rested ? rested - now : waiting > 0 ? 0 : rested + dozeSeconds - now;
+    if (left <= 0) return;
+    Atomics.wait(never, 0, 0, Math.min(deafMs, left * 1000));
+    await setImmediate();
+  }
+}
+
+function answer(request: Request): Promise<unknown> {
+  switch (request.type) {
+    case "start":
+      return start(request.pool, request.options);
+    case "infer":
+      return runnerOf(request.pool).infer(request.request);
+    case "close":
+      return close(request.pool);
+    case "run":
+      return run(request.job);
+    case "ping":
+      return Promise.resolve();
+    default:
+      return request satisfies never;
+  }
+}
+
+port.on("message", (message: ToThread) => {
+  const { call } = message;
+  answer(message).then(
+    (value) => send({ type: "answer", call, value }),
+    (error: unknown) => send({ type: "error", call, error: encodeError(error) }),
+  );
+});
+
+// What cannot be read has no call to answer: the thread ends, and with it everything that waits for it.
+port.on("messageerror", (error) => {
+  throw error;
+});
