@@ -5,7 +5,7 @@
  * machine does to one it does to the other. Whose turn it is not is stopped, so that nothing it does in the background
  * is counted as the other's. Both turns of a pair meet the same arrivals, and the order alternates.
  */
-import { cpuShares, cpuTime } from "./support/cpu-time.ts";
+import { cpuShares, cpuTime, firstThreadSeconds } from "./support/cpu-time.ts";
 import { metric, type Server, startGateway } from "./support/gateway.ts";
 import { startGenerator } from "./support/generator.ts";
 import { latenciesMs } from "./support/load.ts";
@@ -45,6 +45,8 @@ class Side {
   compared = 0;
   stolen = 0;
   busy = 0;
+  /** Processor time of the thread that serves. */
+  threadSeconds = 0;
 
   /** Of all turns together, or of every other one. */
   percentile(share: number, which: (turn: number) => boolean = () => true): number {
@@ -66,6 +68,7 @@ async function turn(gateway: Server, ratePerSecond: number, seed: number, side: 
   await new Promise((resolve) => setTimeout(resolve, settleMs));
   const before = await compared(gateway);
   const time = cpuTime(serverCores);
+  const threadBefore = firstThreadSeconds(gateway.pid);
   const mode = { kind: "open", ratePerSecond, seconds, seed } as const;
   const watch = await watchStolen();
   const { result, ids } = await generator.run({ port: gateway.port, request, mode });
@@ -77,6 +80,7 @@ async function turn(gateway: Server, ratePerSecond: number, seed: number, side: 
   await new Promise((resolve) => setTimeout(resolve, restMs));
   const begin = Math.min(...result.dueMs) + warmUpMs;
   side.compared += (await compared(gateway)) - before;
+  side.threadSeconds += firstThreadSeconds(gateway.pid) - threadBefore;
   process.kill(gateway.pid, "SIGSTOP");
   const counts = result.dueMs.map((due) => (due < begin ? 0 : taken?.near(due) ? 1 : 2));
   side.whole.push(latenciesMs(result).filter((_, at) => counts[at] !== 0));
@@ -84,6 +88,12 @@ async function turn(gateway: Server, ratePerSecond: number, seed: number, side: 
   side.requests += result.doneMs.length;
   side.busy += busy / turns;
   side.stolen += (taken?.share ?? Number.NaN) / turns;
+}
+
+/** What a compared input takes of the thread that serves, in microseconds. */
+function costOf({ without, with: withShadow }: Run): number {
+  const usual = (without.threadSeconds / without.requests) * withShadow.requests;
+  return (1e6 * (withShadow.threadSeconds - usual)) / withShadow.compared;
 }
 
 /** Requests whose outputs of a candidate were compared with the reference's: those of the one with fewer. */
@@ -138,7 +148,7 @@ try {
     const ratio = (share: number) => (withShadow.percentile(share) / without.percentile(share)).toFixed(3);
     tell(
       `run ${index + 1} of ${runCount}, ${rate}/s: p50 ratio ${ratio(0.5)}, p99 ratio ${ratio(0.99)}, ` +
-        `${percent(withShadow.compared / withShadow.requests)} compared`,
+        `${percent(withShadow.compared / withShadow.requests)} compared, each ${costOf(measured.run).toFixed(0)} us of the serving thread`,
     );
   }
   report(rate ?? Number.NaN, runs);
@@ -162,7 +172,16 @@ function report(rate: number, runs: readonly Run[]): void {
   print(
     tableHead([
       ...["run", "p50 ms without", "p50 ms with", "ratio", "p99 ms without", "p99 ms with", "ratio"],
-      ...["failed", "compared", "pairs/s", "busy without", "busy with", "stolen without", "stolen with"],
+      ...[
+        "failed",
+        "compared",
+        "pairs/s",
+        "serving thread, us each",
+        "busy without",
+        "busy with",
+        "stolen without",
+        "stolen with",
+      ],
     ]),
   );
   for (const [at, { without, with: withShadow }] of runs.entries()) {
@@ -176,6 +195,7 @@ function report(rate: number, runs: readonly Run[]): void {
         without.failed + withShadow.failed,
         percent(withShadow.compared / withShadow.requests),
         (withShadow.compared / (turns * seconds)).toFixed(0),
+        costOf({ without, with: withShadow }).toFixed(0),
         ...[percent(without.busy), percent(withShadow.busy)],
         ...[percent(without.stolen), percent(withShadow.stolen)],
       ]),

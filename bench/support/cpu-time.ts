@@ -28,3 +28,8 @@ export function cpuShares(before: CpuTime, cores?: readonly number[]): { busy: n
   const total = now.total - before.total;
   return { busy: (now.busy - before.busy) / total, stolen: (now.stolen - before.stolen) / total };
 }
+
+/** Processor time of a process's first thread, in seconds: the one that serves. */
+export function firstThreadSeconds(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "latin1").split(" ")[0]) / 1e9;
+}

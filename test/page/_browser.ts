@@ -47,6 +47,8 @@ export async function openStage(
     reference: "fast-1",
     deadlineMs: 50,
     shadow: { maxUtilization: 1 },
+    // Decisions are the tests' own: advice would come between them and what they look at.
+    policy: { mode: "off" },
   });
   await options.write?.(folder);
   const keysFile = options.keys === undefined ? undefined : join(folder, "keys.yaml");
