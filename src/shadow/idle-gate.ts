@@ -1,4 +1,5 @@
 import { setImmediate, setTimeout } from "node:timers/promises";
+import { blockThread } from "../core/block-thread.ts";
 import type { LiveLoad } from "../core/live-load.ts";
 
 /** Lets shadow work through only while no live request is being answered and the device is not busy. */
@@ -21,13 +22,12 @@ export function createIdleGate(options: {
   readonly seconds: () => number;
 }): IdleGate {
   const { load, utilization, seconds: now } = options;
-  const never = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
 
   /** Sleeps until nothing is in flight, for a stretch at most. */
   function sleep(): void {
     const until = now() + stretchSeconds;
     // A timer of the event loop would be a whole millisecond, in which at half load the idle moment has come and gone.
-    while (load.inFlight > 0 && now() < until) Atomics.wait(never, 0, 0, pollMs);
+    while (load.inFlight > 0 && now() < until) blockThread(pollMs);
   }
 
   return {

@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { blockThread } from "../core/block-thread.ts";
 import { clockFrom } from "../core/clock.ts";
 import { HostLostError, type Runner } from "../core/engine.ts";
 import { makeThreadIdle } from "../core/idle-thread.ts";
@@ -21,7 +22,6 @@ const load = new LiveLoadCounter(data.load);
 const cpu = watchCpuLoad({ clock });
 const gate = createIdleGate({ load, utilization: () => cpu.utilization, seconds: clock.seconds });
 const pools = new Map<number, Pool>();
-const never = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
 /** How long this thread dozes after a job, and how long it is deaf meanwhile. */
 const dozeSeconds = 0.1;
 const deafMs = 1;
@@ -99,7 +99,7 @@ async function doze(rest: number): Promise<void> {
     const now = clock.seconds();
     const left = now < rested ? rested - now : waiting > 0 ? 0 : rested + dozeSeconds - now;
     if (left <= 0) return;
-    Atomics.wait(never, 0, 0, Math.min(deafMs, left * 1000));
+    blockThread(Math.min(deafMs, left * 1000));
     await setImmediate();
   }
 }

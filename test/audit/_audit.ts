@@ -12,7 +12,7 @@ import { type ScriptedEngine, writeModel } from "../gateway/_gateway.ts";
 
 /** Families whose engines have faults on demand. */
 export const scripted: Promise<Families> = readFamilies({
-  root: join(import.meta.dirname, "../gateway/root"),
+  root: join(import.meta.dirname, "../gateway/package"),
   environment: process.env,
 });
 

@@ -1,25 +1,15 @@
 import { readdirSync, readFileSync } from "node:fs";
-import type { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createComparer, type Comparer } from "../../src/compare/comparer.ts";
 import type { Tensor } from "../../src/core/tensor.ts";
+import { threads } from "../core/_threads.ts";
 
-/** Every thread that the comparer has started. */
-const threads = vi.hoisted((): Worker[] => []);
-vi.mock("node:worker_threads", async (original) => {
-  const real = await original<typeof import("node:worker_threads")>();
-  class Noted extends real.Worker {
-    constructor(...args: ConstructorParameters<typeof Worker>) {
-      super(...args);
-      threads.push(this);
-    }
-  }
-  return { ...real, Worker: Noted };
-});
+vi.mock("node:worker_threads", async (original) =>
+  (await import("../core/_threads.ts")).notingThreads(original),
+);
 
 let comparer: Comparer;
 beforeEach(() => {
-  threads.length = 0;
   comparer = createComparer();
 });
 afterEach(() => comparer.close());

@@ -13,7 +13,7 @@ import type { Services } from "../../src/http/services.ts";
 
 type InferenceReply = Awaited<ReturnType<Services["inference"]["infer"]>>;
 
-/** A whole gateway in this process over engines whose faults are known (root/engines/scripted). */
+/** A whole gateway in this process over engines whose faults are known (package/engines/scripted). */
 export interface Scene {
   readonly folder: string;
   readonly services: Services;
@@ -51,7 +51,7 @@ export interface ScriptedEngine {
   readonly rate?: number;
 }
 
-const root = fileURLToPath(new URL("root", import.meta.url));
+const root = fileURLToPath(new URL("package", import.meta.url));
 
 export async function newFolder(): Promise<string> {
   return mkdtemp(join(tmpdir(), "crosscheck-gateway-"));

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import type { Worker } from "node:worker_threads";
-import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import type { Runner } from "../../src/core/engine.ts";
 import { LiveLoadCounter } from "../../src/core/live-load.ts";
@@ -9,6 +9,7 @@ import type { PoolEvent } from "../../src/hosting/pool.ts";
 import type { SentPoolOptions } from "../../src/shadow/messages.ts";
 import type { ShadowJob } from "../../src/shadow/run-job.ts";
 import { createShadowThread } from "../../src/shadow/shadow-thread.ts";
+import { threads } from "../core/_threads.ts";
 import {
   command,
   commandOnly,
@@ -20,20 +21,9 @@ import {
   until,
 } from "../hosting/_pool.ts";
 
-/** Every thread that was started. */
-const threads = vi.hoisted((): Worker[] => []);
-vi.mock("node:worker_threads", async (original) => {
-  const real = await original<typeof import("node:worker_threads")>();
-  class Noted extends real.Worker {
-    constructor(...args: ConstructorParameters<typeof Worker>) {
-      super(...args);
-      threads.push(this);
-    }
-  }
-  return { ...real, Worker: Noted };
-});
-beforeEach(() => void (threads.length = 0));
-
+vi.mock("node:worker_threads", async (original) =>
+  (await import("../core/_threads.ts")).notingThreads(original),
+);
 /** A thread, with pools of hosts that give back what they are given; closed when the test ends. */
 function open({ limitSeconds = 30 } = {}) {
   const load = new LiveLoadCounter();

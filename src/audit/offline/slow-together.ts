@@ -1,3 +1,5 @@
+import { createDeadlineCounter } from "../../compare/statistics/deadline.ts";
+import { percentile } from "../../compare/statistics/order-statistic.ts";
 import type { Report } from "../report/schema.ts";
 
 /** Times of one engine on one device, a round each; null where it failed. */
@@ -26,8 +28,9 @@ export function slowTogether(engines: readonly RoundTimes[]): NonNullable<Report
     // After a failure that counts for nobody, rounds no longer lie side by side.
     if (group.length < 2 || group.some(({ seconds }) => seconds.length !== rounds)) return [];
     const slow = group.map(({ seconds }) => slowRounds(seconds));
-    const together = Array.from({ length: rounds }, (_, round) => slow.every((of) => of[round]));
-    const found = together.filter(Boolean).length;
+    const together = createDeadlineCounter();
+    for (let round = 0; round < rounds; round += 1) together.add(slow.every((of) => of[round]));
+    const { misses: found, longestRun } = together.result();
     const expectedRounds =
       rounds * slow.reduce((chance, of) => chance * (of.filter(Boolean).length / rounds), 1);
     if (found < fewestRounds || found < beyondChance * expectedRounds) return [];
@@ -37,7 +40,7 @@ export function slowTogether(engines: readonly RoundTimes[]): NonNullable<Report
         engines: group.map(({ id }) => id),
         rounds: found,
         expectedRounds,
-        longestStretch: longest(together),
+        longestStretch: longestRun,
       },
     ];
   });
@@ -45,12 +48,6 @@ export function slowTogether(engines: readonly RoundTimes[]): NonNullable<Report
 
 function slowRounds(seconds: readonly (number | null)[]): boolean[] {
   const sorted = seconds.filter((time) => time !== null).toSorted((a, b) => a - b);
-  const limit = slowRatio * (sorted[Math.floor(sorted.length / 2)] ?? Infinity);
+  const limit = slowRatio * percentile(sorted, 0.5);
   return seconds.map((time) => time === null || time > limit);
-}
-
-function longest(flags: readonly boolean[]): number {
-  let [run, most] = [0, 0];
-  for (const flag of flags) most = Math.max(most, (run = flag ? run + 1 : 0));
-  return most;
 }
