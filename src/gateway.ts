@@ -32,6 +32,7 @@ import { createRecorder } from "./shadow/recorder.ts";
 import { createSelfCheckSchedule } from "./shadow/self-check-schedule.ts";
 import { selfCheck } from "./shadow/self-check.ts";
 import { createShadow } from "./shadow/shadow.ts";
+import { createSpareTime } from "./core/spare-time.ts";
 import { createShadowThread } from "./shadow/shadow-thread.ts";
 import { openStore } from "./store/open-store.ts";
 import type { Delivery, StoreCommand } from "./store/store.ts";
@@ -200,6 +201,7 @@ export async function createGateway(options: {
   });
 
   // Beside the traffic: the same inputs on the other engines when nobody waits, and what that tells about them.
+  const spareTime = createSpareTime(inference.load);
   const shadowThread = createShadowThread({ load: inference.load.memory, clock, log });
   const comparer = createComparer();
   const keeper = createEvidenceKeeper({
@@ -221,7 +223,7 @@ export async function createGateway(options: {
   const shadow = createShadow({
     run: (job) => shadowThread.run(job),
     compareOptions: (model) => auditor.compareOptions(model),
-    onResult: ({ served, runs, comparisons }) => {
+    onRuns: (served, runs) => {
       tracing?.shadowed(
         served.traceParent,
         served.model.name,
@@ -229,11 +231,13 @@ export async function createGateway(options: {
       );
       for (const { engine, predicted } of runs)
         if (engine !== served.engine) feedback.predicted(served.model, served.id, engine, predicted);
-      auditor.shadowed(served.model, served.id, { runs, comparisons });
+      auditor.ran(served.model, runs);
     },
+    onCompared: ({ model, id }, comparison) => auditor.compared(model, id, comparison),
     onStarted: (model, engine) => selfChecks.check(model, engine),
     onDropped: (model, reason) => metrics.inc("shadow_dropped_total", { model, reason }),
     random,
+    spareTime,
     clock,
     log,
   });
@@ -257,7 +261,7 @@ export async function createGateway(options: {
 
   const observe = createObserver({ metrics, feed, controller, statistics, auditor, shadow, selfChecks, log });
   const parts = { models, inference, controller, auditor, feedback, decisions, feed, metrics, statistics };
-  const live = publishLive({ ...parts, devices, store, clock });
+  const live = publishLive({ ...parts, devices, store, spareTime, clock });
   const requestLog = config.log.requests ? log : undefined;
   const report = createLiveReport({
     ...parts,

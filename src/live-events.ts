@@ -5,6 +5,7 @@ import { limitsOf } from "./compare/options.ts";
 import type { Clock } from "./core/clock.ts";
 import type { EventFeed } from "./core/event-feed.ts";
 import { createSlices, type Slices } from "./core/slices.ts";
+import type { SpareTime } from "./core/spare-time.ts";
 import type { Devices } from "./devices/devices.ts";
 import type { Inference } from "./inference/inference.ts";
 import type { Statistics } from "./inference/statistics.ts";
@@ -33,6 +34,7 @@ interface Parts {
   readonly metrics: Metrics;
   readonly feed: EventFeed;
   readonly store: Pick<Store, "trouble">;
+  readonly spareTime: SpareTime;
   readonly clock: Clock;
 }
 
@@ -43,11 +45,11 @@ const periodMs = 1000;
  * else that the page draws. The verdicts' metrics are brought up to date in the same turn, watched or not.
  */
 export function publishLive(parts: Parts): LiveEvents {
-  const { models, inference, auditor, controller, devices, decisions, metrics, feed, store, clock } = parts;
+  const { models, inference, auditor, controller, devices, decisions, metrics, feed, store, spareTime, clock } = parts;
   let busy = false;
 
   async function publish(): Promise<void> {
-    const slices = createSlices();
+    const slices = createSlices(spareTime);
     const figures: object[] = [];
     // Whoever comes in the middle gets the next ones, whole.
     const watched = !feed.quiet;

@@ -45,12 +45,10 @@ export interface Auditor {
   unanswered(model: Model, engine: Engine): void;
   /** How outputs of the model are to be compared now: what the base cannot keep to itself, nobody else is held to. */
   compareOptions(model: Model): CompareOptions;
-  /** What came of one served input: runs in the order they ran in. `id` of the request is for the log. */
-  shadowed(
-    model: Model,
-    id: string,
-    found: { readonly runs: readonly AuditedRun[]; readonly comparisons: readonly AuditedComparison[] },
-  ): void;
+  /** The runs on one served input, in the order they ran in. */
+  ran(model: Model, runs: readonly AuditedRun[]): void;
+  /** One of the comparisons that came of them. `id` of the request is for the log. */
+  compared(model: Model, id: string, comparison: AuditedComparison): void;
   verdicts(model: Model, engine: Engine): readonly Verdict[];
   /** As last judged, a second ago or so: judging takes milliseconds, which no switch may take from live requests. */
   lastVerdicts(model: Model, engine: Engine): readonly Verdict[];
@@ -212,14 +210,6 @@ export function createAuditor(options: {
   /** Who the others are compared with. */
   const baseOf = (model: Model) => model.reference ?? model.active;
 
-  function addComparisons(model: Model, id: string, comparisons: readonly AuditedComparison[]): void {
-    for (const { reference, candidate, difference } of comparisons) {
-      if (reference === candidate) addNoise(candidate, difference);
-      // Otherwise another engine has become active meanwhile: comparisons with the one before are no longer asked for.
-      else if (reference === baseOf(model)) addDifference(model, reference, candidate, difference, id);
-    }
-  }
-
   function judgeEngine(model: Model, engine: Engine): Verdict[] {
     const { policy, deadlineMs } = model.config;
     const verdicts = judge(evidenceOf(model, engine), {
@@ -296,10 +286,14 @@ export function createAuditor(options: {
       const floor = base && noiseOf(base);
       return { task, tolerance: floor ? floor.calibrate(tolerance ?? {}) : tolerance, detection };
     },
-    shadowed(model, id, { runs, comparisons }) {
+    ran(model, runs) {
       addPairs(model, runs);
       addAttempts(model, runs);
-      addComparisons(model, id, comparisons);
+    },
+    compared(model, id, { reference, candidate, difference }) {
+      if (reference === candidate) addNoise(candidate, difference);
+      // Otherwise another engine has become active meanwhile: comparisons with the one before are no longer asked for.
+      else if (reference === baseOf(model)) addDifference(model, reference, candidate, difference, id);
     },
     verdicts: judgeEngine,
     lastVerdicts: (model, engine) => judged.get(engine) ?? judgeEngine(model, engine),

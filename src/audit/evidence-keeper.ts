@@ -147,22 +147,23 @@ function keyOf(model: Model, engine: Engine): EvidenceKey {
   };
 }
 
+const names = new WeakMap<Engine, { model: Model; reference: Engine | undefined; name: string }>();
+
+/** Asked for several times with every request, so made once for an engine, until its model or the reference is another. */
 function nameOf(model: Model, engine: Engine): string {
-  const { referenceDigest, engineDigest } = keyOf(model, engine);
-  return `${model.name}\0${engine.id}\0${referenceDigest}\0${engineDigest}\0${termsOf(model.config)}`;
+  const { reference } = model;
+  let known = names.get(engine);
+  if (known?.model !== model || known.reference !== reference) {
+    const { referenceDigest, engineDigest } = keyOf(model, engine);
+    const name = [model.name, engine.id, referenceDigest, engineDigest, termsOf(model.config)].join("\0");
+    names.set(engine, (known = { model, reference, name }));
+  }
+  return known.name;
 }
 
-const terms = new WeakMap<ModelConfig, string>();
-
-/** What counts as late, different and one block; asked for with every request, so made once. */
-function termsOf(config: ModelConfig): string {
-  let text = terms.get(config);
-  if (text === undefined) {
-    const { deadlineMs, tolerance, detection, task, policy } = config;
-    text = JSON.stringify([deadlineMs, tolerance, detection, task, policy.blockMs]);
-    terms.set(config, text);
-  }
-  return text;
+/** What counts as late, different and one block. */
+function termsOf({ deadlineMs, tolerance, detection, task, policy }: ModelConfig): string {
+  return JSON.stringify([deadlineMs, tolerance, detection, task, policy.blockMs]);
 }
 
 function sizeOf({ restarts, pairs: { control }, counts, device }: Evidence): string {

@@ -16,6 +16,8 @@ const begunAt = 1;
 export class LiveLoadCounter implements LiveLoad {
   /** For a counter in another thread that looks at this one's. */
   readonly memory: SharedArrayBuffer;
+  /** Called when a request has been answered. */
+  onAnswered: () => void = () => {};
   #counts: Int32Array;
 
   constructor(memory = new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT)) {
@@ -38,5 +40,6 @@ export class LiveLoadCounter implements LiveLoad {
 
   end(): void {
     Atomics.sub(this.#counts, inFlightAt, 1);
+    this.onAnswered();
   }
 }

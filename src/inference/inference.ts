@@ -93,7 +93,7 @@ export interface Inference {
   infer(model: Model, request: InferenceRequest): Promise<Served>;
   waiting(model: string): number;
   /** Live requests, so that shadow work can keep out of their way. */
-  readonly load: Pick<LiveLoadCounter, "memory">;
+  readonly load: LiveLoadCounter;
 }
 
 export function createInference(options: InferenceOptions): Inference {

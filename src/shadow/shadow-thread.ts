@@ -148,13 +148,13 @@ export function createShadowThread(options: {
       });
       return proxy;
     },
-    async run({ hosts, ...job }) {
+    async run(job) {
       const to = worker;
       if (!to) throw new HostLostError("unavailable", "the shadow thread has been lost");
       jobs += 1;
       try {
-        const numbers = hosts.map((host) => (host as PoolProxy).pool);
-        return (await ask(to, { type: "run", job: { ...job, hosts: numbers } })) as ShadowAnswer;
+        const hosts = job.hosts.map((host) => (host as PoolProxy).pool);
+        return (await ask(to, { type: "run", job: { ...job, hosts } })) as ShadowAnswer;
       } finally {
         jobs -= 1;
       }

@@ -4,6 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import type { Runner } from "../core/engine.ts";
 import type { Log } from "../core/log.ts";
 import { decodeError } from "../core/sent-error.ts";
+import type { SpareTime } from "../core/spare-time.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
@@ -37,6 +38,9 @@ export interface ShadowedRequest {
   readonly traceParent: string | undefined;
 }
 
+/** As far as who is told of the runs needs it: the memory of the tensors is another input's by then. */
+type Told = Omit<ShadowedRequest, "inputs" | "outputs">;
+
 /** One run of one engine on a served input. */
 export interface ShadowRun extends Omit<JobRun, "place" | "error"> {
   readonly engine: Engine;
@@ -45,17 +49,11 @@ export interface ShadowRun extends Omit<JobRun, "place" | "error"> {
   readonly error: Error | undefined;
 }
 
-/** What came of one served input. */
-export interface ShadowResult {
-  readonly served: ShadowedRequest;
-  /** In the random order they ran in. */
-  readonly runs: readonly ShadowRun[];
-  /** Of the runs with the reference's (the active one's without it), and of an engine's run with its own reply to the client. */
-  readonly comparisons: readonly {
-    readonly reference: Engine;
-    readonly candidate: Engine;
-    readonly difference: Difference;
-  }[];
+/** Of a run with the reference's (the active one's without it), or of an engine's run with its own reply to the client. */
+export interface ShadowComparison {
+  readonly reference: Engine;
+  readonly candidate: Engine;
+  readonly difference: Difference;
 }
 
 export interface Shadow {
@@ -82,20 +80,27 @@ export function createShadow(options: {
   readonly run: (job: ShadowJob<Runner>) => Promise<ShadowAnswer>;
   /** How outputs of the model are to be compared now. */
   readonly compareOptions: (model: Model) => CompareOptions;
-  readonly onResult: (result: ShadowResult) => void;
+  /** The runs on one served input, in the random order they ran in. */
+  readonly onRuns: (served: Told, runs: readonly ShadowRun[]) => void;
+  /** Then each of the comparisons that came of them. */
+  readonly onCompared: (served: Told, comparison: ShadowComparison) => void;
   /** A shadow instance came up, at start or when it was first needed; it is given no input before this has ended. */
   readonly onStarted: (model: Model, engine: Engine) => Promise<void>;
   readonly onDropped: (model: string, reason: DropReason) => void;
   readonly random: () => number;
+  /** What this thread does of it is done between live requests: a compared input is as much work as one of those. */
+  readonly spareTime: SpareTime;
   readonly clock: Clock;
   readonly log: Log;
 }): Shadow {
-  const { run, compareOptions, onResult, onStarted, onDropped, random, clock, log } = options;
+  const { run, compareOptions, onRuns, onCompared, onStarted, onDropped, random, spareTime, clock, log } =
+    options;
   const queue = new FairQueue<Job>({ mostBytes: mostWaitingBytes });
   const memory = new SpareMemory({ mostBytes: mostSpareBytes });
   const retryAt = new WeakMap<Engine, number>();
   const started = new WeakMap<Runner, Promise<void>>();
   let working = false;
+  let told = Promise.resolve();
   const state = { closed: false };
 
   /** The engine's shadow instance, unless it lately failed to load. */
@@ -131,8 +136,8 @@ export function createShadow(options: {
     return crew;
   }
 
-  /** Every engine that can run runs, unless a reason ends the input's turn early: the device is busy, the model gone. */
-  async function runAll(served: ShadowedRequest): Promise<DropReason | undefined> {
+  /** Sends the input where every engine that can run runs it. A reason when there is nothing to run or nobody to run it for. */
+  async function runAll(served: ShadowedRequest): Promise<Ran | DropReason> {
     const { model, engine, inputs, outputs } = served;
     const crew = await crewOf(model);
     if (!crew) return "stale";
@@ -142,6 +147,7 @@ export function createShadow(options: {
       const place = crew.findIndex((member) => member.engine === wanted);
       return place === -1 ? undefined : place;
     };
+    await spareTime.wait();
     const answer = await run({
       hosts: crew.map(({ runner }) => runner),
       inputs,
@@ -152,22 +158,39 @@ export function createShadow(options: {
       maxUtilization: config.shadow.maxUtilization,
       patienceSeconds,
     });
+    return { served, crew, reference, answer };
+  }
+
+  /** Tells what came of an input, a piece at a time. Returns why it was not shadowed by all, if it was not. */
+  async function tell({ served, crew, reference, answer }: Ran): Promise<DropReason | undefined> {
+    const { model } = served;
     // What comes of a model that is gone would bring back what was forgotten about it.
-    if (state.closed || model.state !== "ready") return "stale";
-    const engineAt = (place: number) => (crew[place] as Member).engine;
-    const runs = answer.runs.map(({ place, error, ...figures }) => ({
-      ...figures,
-      engine: engineAt(place),
-      role: (crew[place] as Member).role,
-      error: error && decodeError(error),
-    }));
-    const comparisons = answer.comparisons.map(({ reference: base, candidate, difference }) => ({
-      reference: engineAt(base),
-      candidate: engineAt(candidate),
-      difference,
+    const gone = () => state.closed || model.state !== "ready";
+    const memberAt = (place: number) => crew[place] as Member;
+    await spareTime.wait();
+    if (gone()) return "stale";
+    // Written out, not spread: it is made for every run.
+    const runs = answer.runs.map((ran): ShadowRun => ({
+      engine: memberAt(ran.place).engine,
+      role: memberAt(ran.place).role,
+      startedSeconds: ran.startedSeconds,
+      endedSeconds: ran.endedSeconds,
+      engineSeconds: ran.engineSeconds,
+      overlapped: ran.overlapped,
+      predicted: ran.predicted,
+      error: ran.error && decodeError(ran.error),
     }));
     // One run alone says something too: it failed, or it differs from the reply of the same engine.
-    if (runs.length > 0) onResult({ served, runs, comparisons });
+    if (runs.length > 0) onRuns(served, runs);
+    for (const { reference: base, candidate, difference } of answer.comparisons) {
+      await spareTime.wait();
+      if (gone()) return "stale";
+      onCompared(served, {
+        reference: memberAt(base).engine,
+        candidate: memberAt(candidate).engine,
+        difference,
+      });
+    }
     if (answer.error) throw decodeError(answer.error);
     if (answer.busy) return "busy";
     if (runs.length < 2) return "engines_away";
@@ -199,22 +222,38 @@ export function createShadow(options: {
     giveBack(job);
   }
 
+  /** Counts why an input was not shadowed, or not by all; an error is logged too. */
+  async function conclude(
+    { id, model }: ShadowedRequest,
+    found: () => Promise<DropReason | undefined>,
+  ): Promise<void> {
+    try {
+      const reason = await found();
+      if (reason && !state.closed) onDropped(model.name, reason);
+    } catch (error) {
+      // Whoever ends the gateway ends the thread and its hosts under it.
+      if (state.closed) return;
+      onDropped(model.name, "failed");
+      log.error({ model: model.name, id, err: error }, "a shadow run failed");
+    }
+  }
+
   async function work(): Promise<void> {
     for (let job = queue.shift(); job && !state.closed; job = queue.shift()) {
       if (stale(job)) {
         drop(job);
         continue;
       }
-      const { id, model } = job.served;
-      try {
-        const reason = await runAll(job.served);
-        if (reason && !state.closed) onDropped(model.name, reason);
-      } catch (error) {
-        // Whoever ends the gateway ends the thread and its hosts under it.
-        if (state.closed) return;
-        onDropped(model.name, "failed");
-        log.error({ model: model.name, id, err: error }, "a shadow run failed");
-      }
+      const { served } = job;
+      const running = runAll(served);
+      const before = told;
+      // What came of one input is told while the next one runs.
+      told = conclude(served, async () => {
+        const ran = await running;
+        await before;
+        return typeof ran === "string" ? ran : tell(ran);
+      });
+      await Promise.allSettled([running, before]);
       giveBack(job);
     }
   }
@@ -249,6 +288,14 @@ export function createShadow(options: {
       queue.clear();
     },
   };
+}
+
+/** What came of an input, and who took part. */
+interface Ran {
+  readonly served: ShadowedRequest;
+  readonly crew: readonly Member[];
+  readonly reference: Engine | undefined;
+  readonly answer: ShadowAnswer;
 }
 
 interface Member {

@@ -64,12 +64,13 @@ export function shadowed(
       options: auditor.compareOptions(model),
     },
   );
-  const comparisons = compared.map(({ reference, candidate, difference }) => ({
-    reference: engineAt(reference),
-    candidate: engineAt(candidate),
-    difference,
-  }));
-  auditor.shadowed(model, reply.id, { runs, comparisons });
+  auditor.ran(model, runs);
+  for (const { reference, candidate, difference } of compared)
+    auditor.compared(model, reply.id, {
+      reference: engineAt(reference),
+      candidate: engineAt(candidate),
+      difference,
+    });
 }
 
 /** An auditor by a clock that the test turns. */

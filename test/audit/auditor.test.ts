@@ -63,12 +63,12 @@ test("without comparisons, times and errors are kept; comparisons with who is ac
   const model = modelOf([a, b]);
   model.activate(a);
   const { auditor } = openAuditor();
-  auditor.shadowed(model, "r", { runs: [run(a, "control"), run(b, "shadow")], comparisons: [] });
+  auditor.ran(model, [run(a, "control"), run(b, "shadow")]);
   expect(auditor.evidence(model, b).counts.pairs).toBe(1);
   const difference = { result: "bit_equal", reason: "", flip: false, outputs: [] } as const;
-  auditor.shadowed(model, "r", { runs: [], comparisons: [{ reference: b, candidate: a, difference }] });
+  auditor.compared(model, "r", { reference: b, candidate: a, difference });
   expect(auditor.divergence(model, b, a)).toBeUndefined();
-  auditor.shadowed(model, "r", { runs: [], comparisons: [{ reference: a, candidate: b, difference }] });
+  auditor.compared(model, "r", { reference: a, candidate: b, difference });
   expect(auditor.divergence(model, a, b)).toBeDefined();
 });
 

@@ -9,7 +9,7 @@ import { Model } from "../../src/models/model.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
 import { FairQueue } from "../../src/shadow/fair-queue.ts";
 import { runJob, type ShadowAnswer } from "../../src/shadow/run-job.ts";
-import { createShadow, type ShadowResult } from "../../src/shadow/shadow.ts";
+import { createShadow, type ShadowComparison, type ShadowRun } from "../../src/shadow/shadow.ts";
 
 const runs = { outputs: [], engineSeconds: 0, queueSeconds: 0 };
 
@@ -51,13 +51,15 @@ interface Scene {
   /** Whether each wait of the gate ends in time; default all do. */
   readonly gate?: () => Promise<boolean>;
   readonly random?: () => number;
-  readonly onResult?: (result: ShadowResult) => void;
+  readonly onRuns?: (runs: readonly ShadowRun[]) => void;
+  readonly onCompared?: (comparison: ShadowComparison) => void;
   /** What comes back from the thread instead of the answer. */
   readonly answered?: (answer: ShadowAnswer) => ShadowAnswer;
 }
 
 /** The shadow with the thread's work done in this one. */
-function open({ gate = () => Promise.resolve(true), random = () => 0, onResult, answered }: Scene = {}) {
+function open(scene: Scene = {}) {
+  const { gate = () => Promise.resolve(true), random = () => 0, onRuns, onCompared, answered } = scene;
   const results: string[][] = [];
   const dropped: string[] = [];
   const prepared: string[] = [];
@@ -69,13 +71,15 @@ function open({ gate = () => Promise.resolve(true), random = () => 0, onResult, 
       return answered ? answered(answer) : answer;
     },
     compareOptions: () => ({ task: "tensor" }),
-    onResult: (result) => {
-      results.push(result.runs.map(({ engine }) => engine.id));
-      onResult?.(result);
+    onRuns: (_served, runs) => {
+      results.push(runs.map(({ engine }) => engine.id));
+      onRuns?.(runs);
     },
+    onCompared: (_served, comparison) => onCompared?.(comparison),
     onStarted: (_model, { id }) => Promise.resolve(void prepared.push(id)),
     onDropped: (_model, reason) => dropped.push(reason),
     random,
+    spareTime: { wait: () => Promise.resolve() },
     clock,
     log: silentLog,
   });
@@ -186,17 +190,21 @@ describe("shadow", () => {
       engineOf(id, () => Promise.resolve({ ...runs, outputs: byte(value) }));
     const model = modelOf(said("a", 1), [said("b", 1), said("c", 2)]);
     model.config.reference = "b";
-    const found: ShadowResult[] = [];
-    const { shadow, offer } = open({ onResult: (result) => void found.push(result) });
+    const ran: ShadowRun[] = [];
+    const compared: ShadowComparison[] = [];
+    const { shadow, offer } = open({
+      onRuns: (found) => void ran.push(...found),
+      onCompared: (comparison) => void compared.push(comparison),
+    });
     offer(model, { outputs: byte(3) } as never);
-    await expect.poll(() => found.length).toBe(1);
-    expect(found[0]?.runs.map(({ engine, role }) => [engine.id, role]).toSorted()).toEqual([
+    await expect.poll(() => compared.length).toBe(3);
+    expect(ran.map(({ engine, role }) => [engine.id, role]).toSorted()).toEqual([
       ["a", "control"],
       ["b", "shadow"],
       ["c", "shadow"],
     ]);
     expect(
-      found[0]?.comparisons
+      compared
         .map(({ reference, candidate, difference }) => [reference.id, candidate.id, difference.result])
         .toSorted(),
     ).toEqual([
