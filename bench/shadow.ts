@@ -11,11 +11,11 @@ import { startGenerator } from "./support/generator.ts";
 import { latenciesMs } from "./support/load.ts";
 import { places, print, quick, serverCores, tableHead, tableRow, tell } from "./support/options.ts";
 import { binaryRequest, demo, makeRepository } from "./support/repository.ts";
-import { median, percentile } from "./support/statistics.ts";
+import { median, medianInterval, percentile } from "./support/statistics.ts";
 import { nearMs, watchStolen } from "./support/stolen.ts";
 
 const runCount = quick ? 2 : 5;
-const turns = quick ? 2 : 10;
+const turns = quick ? 2 : 8;
 /** Of a turn, and how much of its beginning is left out: connections are opened, and what rested is cold. */
 const seconds = quick ? 3 : 6;
 const warmUpMs = 1000;
@@ -116,7 +116,7 @@ async function measure(index: number, rate: number | undefined): Promise<{ run: 
   const withShadow = await startGateway(on.path);
   try {
     const capacities: number[] = [];
-    for (let n = 0; n < 4; n += 1) {
+    for (let n = 0; n < 3; n += 1) {
       capacities.push(await capacityOf(without));
       await capacityOf(withShadow);
     }
@@ -217,6 +217,13 @@ function report(rate: number, runs: readonly Run[]): void {
           without.percentile(share, (turn) => turn % 2 === 0),
       ),
     );
+    // Neighbours in time, so that what befalls the machine for some seconds is in few of them.
+    const pairs = runs.flatMap(({ without, with: withShadow }) =>
+      without.latencies.map(
+        (of, turn) => percentile(withShadow.latencies[turn] ?? [], share) / percentile(of, share),
+      ),
+    );
+    const { lower, upper } = medianInterval(pairs, 0.95);
     const whole = median(
       runs.map(
         ({ without, with: withShadow }) =>
@@ -224,7 +231,7 @@ function report(rate: number, runs: readonly Run[]): void {
       ),
     );
     print(
-      `\n- ${name}: ratio with to without, median of the runs: ${ratio.toFixed(3)} (${whole.toFixed(3)} of all requests, undisturbed or not); runs without, over their median: ${spread}; ` +
+      `\n- ${name}: ratio with to without, median of the runs: ${ratio.toFixed(3)} (${whole.toFixed(3)} of all requests, undisturbed or not); of the ${pairs.length} pairs of turns ${median(pairs).toFixed(3)}, between ${lower.toFixed(3)} and ${upper.toFixed(3)} (95 %); runs without, over their median: ${spread}; ` +
         `every other turn without over the others, which differ in nothing: ${nothing.join(", ")}`,
     );
   }

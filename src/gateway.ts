@@ -202,7 +202,7 @@ export async function createGateway(options: {
 
   // Beside the traffic: the same inputs on the other engines when nobody waits, and what that tells about them.
   const spareTime = createSpareTime(inference.load);
-  const shadowThread = createShadowThread({ load: inference.load.memory, clock, log });
+  const shadowThread = createShadowThread({ load: inference.load.memory, spareTime, clock, log });
   const comparer = createComparer();
   const keeper = createEvidenceKeeper({
     store,

@@ -45,7 +45,19 @@ const periodMs = 1000;
  * else that the page draws. The verdicts' metrics are brought up to date in the same turn, watched or not.
  */
 export function publishLive(parts: Parts): LiveEvents {
-  const { models, inference, auditor, controller, devices, decisions, metrics, feed, store, spareTime, clock } = parts;
+  const {
+    models,
+    inference,
+    auditor,
+    controller,
+    devices,
+    decisions,
+    metrics,
+    feed,
+    store,
+    spareTime,
+    clock,
+  } = parts;
   let busy = false;
 
   async function publish(): Promise<void> {

@@ -54,6 +54,12 @@ export function inspectMachine(): Promise<readonly MachineFact[]> {
       neededFor: "shadow runs at idle priority; nice is used without it",
       remedy: "install util-linux, and allow scheduling calls in the container",
     }),
+    commandFact({
+      name: "taskset",
+      command: ["taskset", "--cpu-list", "0-1023", "true"],
+      neededFor: "shadow runs on cores of their own, where there are four or more",
+      remedy: "install util-linux, and allow scheduling calls in the container",
+    }),
   ]);
 }
 

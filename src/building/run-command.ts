@@ -35,7 +35,10 @@ export async function runCommand(command: Command, options: RunCommandOptions = 
   const { args = [], input, onLine, onErrorLine, signal, timeoutMs } = options;
   // Asked for here: behind a prefix such as setpriv the system's own error would be lost.
   if (isAbsolute(command.file)) await access(command.file, constants.X_OK);
-  const [file = "", ...rest] = launchCommand([command.file, ...command.args, ...args], "serving");
+  const [file = "", ...rest] = launchCommand([command.file, ...command.args, ...args], {
+    priority: "serving",
+    threads: 1,
+  });
   const child = spawn(file, rest, {
     cwd: command.cwd,
     env: command.env,

@@ -4,48 +4,73 @@ import type { LiveLoadCounter } from "./live-load.ts";
 export interface SpareTime {
   /**
    * Resolves when no live request is being answered, one caller a turn of the event loop: a request that comes meanwhile
-   * waits for one piece of work at most. Where no such moment comes, after a while all the same.
+   * waits for one piece of work at most. Where no such moment comes, after 25 ms all the same.
+   * @param ready there is something to do; asked for when it is waited for and when a request has been answered
    */
-  wait(): Promise<void>;
+  wait(ready?: () => boolean): Promise<void>;
 }
 
 /** On a gateway that is never idle little is put off: shadow runs wait for the same moments. */
 const mostMs = 25;
 
+interface Waiter {
+  readonly resolve: () => void;
+  readonly ready: () => boolean;
+  /** Since when it has been ready. */
+  readyMs: number | undefined;
+}
+
 export function createSpareTime(load: LiveLoadCounter): SpareTime {
-  const waiting: { readonly resolve: () => void; readonly sinceMs: number }[] = [];
+  const waiting: Waiter[] = [];
   let scheduled = false;
   /** Only where there was no idle moment at once, and one for all who wait: each one that fires wakes this thread. */
   let timer: NodeJS.Timeout | undefined;
 
-  function isTime(): boolean {
-    const [longest] = waiting;
-    return longest !== undefined && (load.inFlight === 0 || performance.now() - longest.sinceMs >= mostMs);
+  function isDue({ readyMs = Infinity }: Waiter): boolean {
+    return load.inFlight === 0 || performance.now() - readyMs >= mostMs;
   }
 
   function schedule(): void {
-    if (scheduled || waiting.length === 0) return;
-    if (!isTime()) {
+    if (scheduled) return;
+    const next = waiting.find(isReady);
+    if (!next) return;
+    if (isDue(next)) {
+      scheduled = true;
+      setImmediate(step);
+    } else {
       timer ??= setTimeout(() => {
         timer = undefined;
         schedule();
       }, mostMs);
-      return;
     }
-    scheduled = true;
-    setImmediate(() => {
-      scheduled = false;
-      if (isTime()) waiting.shift()?.resolve();
-      schedule();
-    });
+  }
+
+  function step(): void {
+    scheduled = false;
+    const at = waiting.findIndex(isReady);
+    const next = waiting[at];
+    if (next && isDue(next)) {
+      waiting.splice(at, 1);
+      next.resolve();
+    }
+    schedule();
   }
 
   load.onAnswered = schedule;
   return {
-    wait: () =>
+    wait: (ready = always) =>
       new Promise((resolve) => {
-        waiting.push({ resolve, sinceMs: performance.now() });
+        waiting.push({ resolve, ready, readyMs: undefined });
         schedule();
       }),
   };
+}
+
+function always(): boolean {
+  return true;
+}
+
+function isReady(waiter: Waiter): boolean {
+  if (waiter.readyMs === undefined && waiter.ready()) waiter.readyMs = performance.now();
+  return waiter.readyMs !== undefined;
 }

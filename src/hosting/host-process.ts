@@ -40,7 +40,7 @@ export function startHostProcess(
   files: { readonly memory: number; readonly artifact: number | undefined },
 ): HostProcess {
   const { workingDirectory, env, threads, priority, log } = options;
-  const [program = "", ...args] = launchCommand(options.command, priority);
+  const [program = "", ...args] = launchCommand(options.command, { priority, threads });
   const child = spawn(program, args, {
     cwd: workingDirectory,
     env: {

@@ -1,12 +1,17 @@
 import { spawnSync } from "node:child_process";
+import { coreList, coreSplit, type CoreSplit } from "../core/cores.ts";
 
 export type HostPriority = "serving" | "shadow";
 
 /**
- * The command with the prefixes that tie it to the gateway's life and lower its priority, as far as this machine has
- * them: `setpriv` of util-linux (busybox's cannot do it; host libraries then call prctl themselves), `chrt` or `nice`.
+ * The command with the prefixes that tie it to the gateway's life, give it its cores and lower its priority, as far as this
+ * machine has them: `setpriv` of util-linux (busybox's cannot do it; host libraries then call prctl themselves), `taskset`,
+ * `chrt` or `nice`.
  */
-export function launchCommand(command: readonly string[], priority: HostPriority): readonly string[] {
+export function launchCommand(
+  command: readonly string[],
+  { priority, threads }: { readonly priority: HostPriority; readonly threads: number },
+): readonly string[] {
   prefixes ??= {
     die: firstThatRuns([["setpriv", "--pdeathsig", "KILL"]]),
     idle: firstThatRuns([
@@ -14,7 +19,22 @@ export function launchCommand(command: readonly string[], priority: HostPriority
       ["nice", "-n", "19"],
     ]),
   };
-  return [...prefixes.die, ...(priority === "shadow" ? prefixes.idle : []), ...command];
+  const split = coreSplit();
+  return [
+    ...prefixes.die,
+    ...(split ? ["taskset", "--cpu-list", coreList(coresFor(priority, threads, split))] : []),
+    ...(priority === "shadow" ? prefixes.idle : []),
+    ...command,
+  ];
+}
+
+/** An engine with more threads than its half has cores would be measured as slower than it is. */
+export function coresFor(
+  priority: HostPriority,
+  threads: number,
+  { all, shadow }: CoreSplit,
+): readonly number[] {
+  return priority === "shadow" && threads <= shadow.length ? shadow : all;
 }
 
 let prefixes: { readonly die: readonly string[]; readonly idle: readonly string[] } | undefined;

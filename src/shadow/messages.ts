@@ -1,3 +1,4 @@
+import type { MessagePort } from "node:worker_threads";
 import type { EngineRequest } from "../core/engine.ts";
 import type { Log } from "../core/log.ts";
 import type { SentError } from "../core/sent-error.ts";
@@ -10,6 +11,9 @@ export interface ThreadData {
   readonly load: SharedArrayBuffer;
   /** Of the gateway's clock. */
   readonly clockOrigin: number;
+  /** Where answers to jobs go; `answered` counts those that have not been taken. */
+  readonly answers: MessagePort;
+  readonly answered: SharedArrayBuffer;
 }
 
 /** A pool's options, as far as they can be sent. */
@@ -29,6 +33,8 @@ export type ToThread = Request & { readonly call: number };
 export type FromThread =
   | { readonly type: "answer"; readonly call: number; readonly value: unknown }
   | { readonly type: "error"; readonly call: number; readonly error: SentError }
+  /** An answer to a job has waited for a while. */
+  | { readonly type: "answered" }
   | {
       readonly type: "pool";
       readonly pool: number;

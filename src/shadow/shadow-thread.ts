@@ -1,8 +1,9 @@
-import type { Worker } from "node:worker_threads";
+import { MessageChannel, receiveMessageOnPort, type MessagePort, type Worker } from "node:worker_threads";
 import { originOf, type Clock } from "../core/clock.ts";
 import { HostLostError, type Runner } from "../core/engine.ts";
 import type { Log } from "../core/log.ts";
 import { decodeError } from "../core/sent-error.ts";
+import type { SpareTime } from "../core/spare-time.ts";
 import { startThread } from "../core/worker-thread.ts";
 import type { PoolEvent } from "../hosting/pool.ts";
 import type { EnginePool } from "../models/engine.ts";
@@ -29,6 +30,12 @@ export interface ShadowThread {
 /** How often the thread is asked whether it is there while it has a job, and how long it has to say so. */
 const usualLimitSeconds = 30;
 
+/** What the thread has left to be read, and how much of it there is. */
+interface AnswerBox {
+  readonly port: MessagePort;
+  readonly count: Int32Array;
+}
+
 interface Call {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
@@ -36,11 +43,13 @@ interface Call {
 
 export function createShadowThread(options: {
   readonly load: SharedArrayBuffer;
+  /** When answers are read, which for one is as much work as a quarter of a request. */
+  readonly spareTime: SpareTime;
   readonly clock: Clock;
   readonly log: Log;
   readonly limitSeconds?: number;
 }): ShadowThread {
-  const { load, clock, log, limitSeconds = usualLimitSeconds } = options;
+  const { load, spareTime, clock, log, limitSeconds = usualLimitSeconds } = options;
   const calls = new Map<number, Call>();
   /** Those of the thread that runs now. */
   const pools = new Map<
@@ -48,14 +57,19 @@ export function createShadowThread(options: {
     { readonly proxy: PoolProxy; readonly onEvent: (event: PoolEvent) => void }
   >();
   let worker: Worker | undefined;
+  /** Answers to jobs of the thread that runs now. */
+  let answers: AnswerBox | undefined;
   let lastCall = 0;
   let lastPool = 0;
   let jobs = 0;
   let closed = false;
 
   function start(): Worker {
-    const data: ThreadData = { load, clockOrigin: originOf(clock) };
-    const started = startThread("shadow-worker", import.meta.url, data);
+    const { port1, port2 } = new MessageChannel();
+    const count = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
+    answers = { port: port1, count: new Int32Array(count) };
+    const data: ThreadData = { load, clockOrigin: originOf(clock), answers: port2, answered: count };
+    const started = startThread("shadow-worker", import.meta.url, data, [port2]);
     started.on("message", (message: FromThread) => worker === started && take(message));
     started.on("messageerror", (error) => lose(started, error));
     started.on("error", (error) => lose(started, error));
@@ -74,6 +88,9 @@ export function createShadowThread(options: {
         else call?.reject(decodeError(message.error));
         break;
       }
+      case "answered":
+        while (hasAnswer()) takeAnswer();
+        break;
       case "pool": {
         const known = pools.get(message.pool);
         known?.proxy.learn(message.state);
@@ -86,6 +103,18 @@ export function createShadowThread(options: {
       default:
         message satisfies never;
     }
+  }
+
+  function hasAnswer(): boolean {
+    return answers !== undefined && Atomics.load(answers.count, 0) > 0;
+  }
+
+  /** Read when there is time, where an event would come at any moment, and be more work than what it brings. */
+  function takeAnswer(): void {
+    if (!answers) return;
+    Atomics.sub(answers.count, 0, 1);
+    const received = receiveMessageOnPort(answers.port);
+    if (received) take(received.message as FromThread);
   }
 
   function ask(to: Worker, request: Request): Promise<unknown> {
@@ -102,6 +131,8 @@ export function createShadowThread(options: {
   function lose(which: Worker, error: Error): void {
     if (worker !== which) return;
     worker = undefined;
+    answers?.port.close();
+    answers = undefined;
     const lost = new HostLostError("exited", `the shadow thread was lost: ${error.message}`, {
       cause: error,
     });
@@ -154,7 +185,12 @@ export function createShadowThread(options: {
       jobs += 1;
       try {
         const hosts = job.hosts.map((host) => (host as PoolProxy).pool);
-        return (await ask(to, { type: "run", job: { ...job, hosts } })) as ShadowAnswer;
+        const asked = ask(to, { type: "run", job: { ...job, hosts } });
+        let settled = false;
+        const settle = () => void (settled = true);
+        asked.then(settle, settle);
+        void spareTime.wait(() => settled || hasAnswer()).then(() => settled || takeAnswer());
+        return (await asked) as ShadowAnswer;
       } finally {
         jobs -= 1;
       }

@@ -25,6 +25,9 @@ const pools = new Map<number, Pool>();
 /** How long this thread dozes after a job, and how long it is deaf meanwhile. */
 const dozeSeconds = 0.1;
 const deafMs = 1;
+const answered = new Int32Array(data.answered);
+const reminderMs = 10;
+let reminder: NodeJS.Timeout | undefined;
 let turn: Promise<unknown> = Promise.resolve();
 let waiting = 0;
 
@@ -121,11 +124,22 @@ function answer(request: Request): Promise<unknown> {
   }
 }
 
+/** Answers to jobs are left for the thread that serves to take when it has time; where it takes none, it is told. */
+function leave(message: FromThread): void {
+  data.answers.postMessage(message);
+  Atomics.add(answered, 0, 1);
+  reminder ??= setTimeout(() => {
+    reminder = undefined;
+    if (Atomics.load(answered, 0) > 0) send({ type: "answered" });
+  }, reminderMs);
+}
+
 port.on("message", (message: ToThread) => {
   const { call } = message;
+  const reply = message.type === "run" ? leave : send;
   answer(message).then(
-    (value) => send({ type: "answer", call, value }),
-    (error: unknown) => send({ type: "error", call, error: encodeError(error) }),
+    (value) => reply({ type: "answer", call, value }),
+    (error: unknown) => reply({ type: "error", call, error: encodeError(error) }),
   );
 });
 

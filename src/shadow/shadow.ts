@@ -38,9 +38,6 @@ export interface ShadowedRequest {
   readonly traceParent: string | undefined;
 }
 
-/** As far as who is told of the runs needs it: the memory of the tensors is another input's by then. */
-type Told = Omit<ShadowedRequest, "inputs" | "outputs">;
-
 /** One run of one engine on a served input. */
 export interface ShadowRun extends Omit<JobRun, "place" | "error"> {
   readonly engine: Engine;
@@ -72,6 +69,8 @@ const patienceSeconds = 5;
 const mostWaitingBytes = 256 * 1024 * 1024;
 /** Of memory for what waits that is kept while nothing does. */
 const mostSpareBytes = 32 * 1024 * 1024;
+/** Inputs at a time: the shadow thread runs one, while what came of the one before is told and the next is sent there. */
+const mostAtOnce = 2;
 /** A shadow instance that did not load is tried again after this time. */
 const retrySeconds = 60;
 
@@ -81,9 +80,9 @@ export function createShadow(options: {
   /** How outputs of the model are to be compared now. */
   readonly compareOptions: (model: Model) => CompareOptions;
   /** The runs on one served input, in the random order they ran in. */
-  readonly onRuns: (served: Told, runs: readonly ShadowRun[]) => void;
+  readonly onRuns: (served: ShadowedRequest, runs: readonly ShadowRun[]) => void;
   /** Then each of the comparisons that came of them. */
-  readonly onCompared: (served: Told, comparison: ShadowComparison) => void;
+  readonly onCompared: (served: ShadowedRequest, comparison: ShadowComparison) => void;
   /** A shadow instance came up, at start or when it was first needed; it is given no input before this has ended. */
   readonly onStarted: (model: Model, engine: Engine) => Promise<void>;
   readonly onDropped: (model: string, reason: DropReason) => void;
@@ -99,8 +98,7 @@ export function createShadow(options: {
   const memory = new SpareMemory({ mostBytes: mostSpareBytes });
   const retryAt = new WeakMap<Engine, number>();
   const started = new WeakMap<Runner, Promise<void>>();
-  let working = false;
-  let told = Promise.resolve();
+  let workers = 0;
   const state = { closed: false };
 
   /** The engine's shadow instance, unless it lately failed to load. */
@@ -147,7 +145,6 @@ export function createShadow(options: {
       const place = crew.findIndex((member) => member.engine === wanted);
       return place === -1 ? undefined : place;
     };
-    await spareTime.wait();
     const answer = await run({
       hosts: crew.map(({ runner }) => runner),
       inputs,
@@ -222,38 +219,23 @@ export function createShadow(options: {
     giveBack(job);
   }
 
-  /** Counts why an input was not shadowed, or not by all; an error is logged too. */
-  async function conclude(
-    { id, model }: ShadowedRequest,
-    found: () => Promise<DropReason | undefined>,
-  ): Promise<void> {
-    try {
-      const reason = await found();
-      if (reason && !state.closed) onDropped(model.name, reason);
-    } catch (error) {
-      // Whoever ends the gateway ends the thread and its hosts under it.
-      if (state.closed) return;
-      onDropped(model.name, "failed");
-      log.error({ model: model.name, id, err: error }, "a shadow run failed");
-    }
-  }
-
   async function work(): Promise<void> {
     for (let job = queue.shift(); job && !state.closed; job = queue.shift()) {
       if (stale(job)) {
         drop(job);
         continue;
       }
-      const { served } = job;
-      const running = runAll(served);
-      const before = told;
-      // What came of one input is told while the next one runs.
-      told = conclude(served, async () => {
-        const ran = await running;
-        await before;
-        return typeof ran === "string" ? ran : tell(ran);
-      });
-      await Promise.allSettled([running, before]);
+      const { id, model } = job.served;
+      try {
+        const ran = await runAll(job.served);
+        const reason = typeof ran === "string" ? ran : await tell(ran);
+        if (reason && !state.closed) onDropped(model.name, reason);
+      } catch (error) {
+        // Whoever ends the gateway ends the thread and its hosts under it.
+        if (state.closed) return;
+        onDropped(model.name, "failed");
+        log.error({ model: model.name, id, err: error }, "a shadow run failed");
+      }
       giveBack(job);
     }
   }
@@ -268,9 +250,9 @@ export function createShadow(options: {
       for (const job of queue.shed(stale)) drop(job);
       if (!queue.push(model.name, () => keep(served), { most: maxQueue, bytes: bytesOf(served) }))
         return onDropped(model.name, "queue_full");
-      if (working) return;
-      working = true;
-      void work().finally(() => (working = false));
+      if (workers >= mostAtOnce) return;
+      workers += 1;
+      void work().finally(() => (workers -= 1));
     },
     prepare(model) {
       void (async () => {

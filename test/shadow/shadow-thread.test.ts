@@ -5,6 +5,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import type { Runner } from "../../src/core/engine.ts";
 import { LiveLoadCounter } from "../../src/core/live-load.ts";
 import type { Log } from "../../src/core/log.ts";
+import { createSpareTime } from "../../src/core/spare-time.ts";
 import type { PoolEvent } from "../../src/hosting/pool.ts";
 import type { SentPoolOptions } from "../../src/shadow/messages.ts";
 import type { ShadowJob } from "../../src/shadow/run-job.ts";
@@ -38,7 +39,13 @@ function open({ limitSeconds = 30 } = {}) {
     error: (_, message) => void errors.push(message),
     child: () => log,
   };
-  const thread = createShadowThread({ load: load.memory, clock: systemClock, log, limitSeconds });
+  const thread = createShadowThread({
+    load: load.memory,
+    spareTime: createSpareTime(load),
+    clock: systemClock,
+    log,
+    limitSeconds,
+  });
   onTestFinished(() => thread.close());
   const pool = (change: Partial<SentPoolOptions> = {}) =>
     thread.openPool(

@@ -1,0 +1,80 @@
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import koffi from "koffi";
+
+/**
+ * How the processor's cores are shared out: shadow work keeps to one half of them, the thread that serves to the other.
+ * Even work that is pushed aside at once leaves a core with cold caches behind (docs/decisions.md has the figures).
+ */
+export interface CoreSplit {
+  readonly all: readonly number[];
+  readonly serving: readonly number[];
+  readonly shadow: readonly number[];
+}
+
+/** With fewer, a half would be a single core, which whoever else is on it takes. */
+const leastCores = 4;
+
+/** @returns undefined where there are too few to share out */
+export function splitCores(all: readonly number[]): CoreSplit | undefined {
+  if (all.length < leastCores) return undefined;
+  const middle = Math.ceil(all.length / 2);
+  return { all, serving: all.slice(0, middle), shadow: all.slice(middle) };
+}
+
+let known: { readonly split: CoreSplit | undefined } | undefined;
+
+/** Of the cores that this process may use. Undefined too where hosts could not be given other cores than their parent's. */
+export function coreSplit(): CoreSplit | undefined {
+  known ??= { split: findSplit() };
+  return known.split;
+}
+
+function findSplit(): CoreSplit | undefined {
+  const split = process.platform === "linux" ? splitCores(allowedCores()) : undefined;
+  if (!split || spawnSync("taskset", ["--cpu-list", coreList(split.all), "true"]).status !== 0)
+    return undefined;
+  return split;
+}
+
+/** As `taskset -c` takes them. */
+export function coreList(cores: readonly number[]): string {
+  return cores.join(",");
+}
+
+/** @param thread 0 for the calling one. Where the system refuses, nothing changes. */
+export function keepThreadTo(thread: number, cores: readonly number[]): void {
+  const mask = Buffer.alloc(8 * Math.ceil((Math.max(...cores) + 1) / 64));
+  for (const core of cores) mask.writeUInt8(mask.readUInt8(core >> 3) | (1 << (core & 7)), core >> 3);
+  try {
+    const setAffinity = koffi
+      .load(null)
+      .func("int sched_setaffinity(int pid, size_t size, const void *mask)");
+    setAffinity(thread, mask.length, mask);
+  } catch {
+    // A C library without it.
+  }
+}
+
+/** Of all threads together: the one that serves, and those that it has started since, may be kept to some already. */
+export function allowedCores(): number[] {
+  const cores = new Set<number>();
+  for (const thread of readdirSync("/proc/self/task")) {
+    try {
+      const status = readFileSync(`/proc/self/task/${thread}/status`, "latin1");
+      for (const core of coresIn(/^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? "")) cores.add(core);
+    } catch {
+      // It has ended.
+    }
+  }
+  return [...cores].sort((a, b) => a - b);
+}
+
+/** The kernel's list format: `0-3,8`. */
+export function coresIn(list: string): number[] {
+  return list.split(",").flatMap((range) => {
+    if (range === "") return [];
+    const [first = Number.NaN, last = first] = range.split("-").map(Number);
+    return Array.from({ length: last - first + 1 }, (_, at) => first + at);
+  });
+}
