@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import koffi from "koffi";
 
 /**
@@ -56,7 +57,7 @@ export function keepThreadTo(thread: number, cores: readonly number[]): void {
   }
 }
 
-/** Of all threads together: the one that serves, and those that it has started since, may be kept to some already. */
+/** Those that this process may use, of all its threads together: some may be kept to a part of them already. Linux only. */
 export function allowedCores(): number[] {
   const cores = new Set<number>();
   for (const thread of readdirSync("/proc/self/task")) {
@@ -68,6 +69,11 @@ export function allowedCores(): number[] {
     }
   }
   return [...cores].sort((a, b) => a - b);
+}
+
+/** How many this process may use; node's availableParallelism counts those of the calling thread. */
+export function coreCount(): number {
+  return process.platform === "linux" ? allowedCores().length : availableParallelism();
 }
 
 /** The kernel's list format: `0-3,8`. */

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Clock } from "../core/clock.ts";
+import { allowedCores, coreList } from "../core/cores.ts";
 
 /**
  * Share of the cores that this process may run on that was busy over about the last second, 0 to 1: a gateway that is
@@ -46,25 +47,24 @@ interface CpuTimes {
   /** In ticks, of all counted cores together. */
   readonly busy: number;
   readonly total: number;
-  /** Which they are, as the system writes it. */
+  /** Which they are. */
   readonly cores: string;
 }
 
 function readTimes(): CpuTimes | undefined {
   try {
-    return cpuTimes(readFileSync("/proc/stat", "latin1"), readFileSync("/proc/self/status", "latin1"));
+    return cpuTimes(readFileSync("/proc/stat", "latin1"), allowedCores());
   } catch {
     return undefined;
   }
 }
 
 /**
- * From /proc/stat, whose lines are user nice system idle iowait irq softirq steal (proc(5)), those of the cores in
- * Cpus_allowed_list of /proc/self/status; all of them where no line is of such a core (lxcfs numbers them anew).
+ * From /proc/stat, whose lines are user nice system idle iowait irq softirq steal (proc(5)), those of these cores; all of
+ * them where no line is of such a core (lxcfs numbers them anew).
  */
-export function cpuTimes(stat: string, status: string): CpuTimes {
-  const cores = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? "";
-  const allowed = coreNumbers(cores);
+export function cpuTimes(stat: string, cores: readonly number[]): CpuTimes {
+  const allowed = new Set(cores);
   let [busy, total] = [0, 0];
   let [busyOfAll, totalOfAll] = [0, 0];
   for (const line of stat.split("\n")) {
@@ -79,15 +79,7 @@ export function cpuTimes(stat: string, status: string): CpuTimes {
       total += sum;
     }
   }
-  return total > 0 ? { busy, total, cores } : { busy: busyOfAll, total: totalOfAll, cores: "all" };
-}
-
-/** "0-3,8" as a set. */
-function coreNumbers(list: string): Set<number> {
-  const numbers = new Set<number>();
-  for (const part of list.split(",").filter((text) => text !== "")) {
-    const [from = 0, to = from] = part.split("-").map(Number);
-    for (let core = from; core <= to; core += 1) numbers.add(core);
-  }
-  return numbers;
+  return total > 0
+    ? { busy, total, cores: coreList(cores) }
+    : { busy: busyOfAll, total: totalOfAll, cores: "all" };
 }

@@ -103,7 +103,8 @@ export function createShadow(options: {
 
   /** The engine's shadow instance, unless it lately failed to load. */
   async function runnerOf(model: Model, engine: Engine): Promise<Runner | undefined> {
-    if (clock.seconds() < (retryAt.get(engine) ?? -Infinity)) return undefined;
+    const failedLately = () => clock.seconds() < (retryAt.get(engine) ?? -Infinity);
+    if (failedLately()) return undefined;
     try {
       const runner = await engine.shadow();
       let ready = started.get(runner);
@@ -111,6 +112,8 @@ export function createShadow(options: {
       await ready;
       return engine.quarantined && engine !== model.reference ? undefined : runner;
     } catch (error) {
+      // Another input has waited for it too.
+      if (failedLately()) return undefined;
       retryAt.set(engine, clock.seconds() + retrySeconds);
       log.warn(
         { model: engine.manifest.model, engine: engine.id, err: error },
@@ -179,15 +182,14 @@ export function createShadow(options: {
     }));
     // One run alone says something too: it failed, or it differs from the reply of the same engine.
     if (runs.length > 0) onRuns(served, runs);
-    for (const { reference: base, candidate, difference } of answer.comparisons) {
-      await spareTime.wait();
-      if (gone()) return "stale";
+    await spareTime.wait();
+    if (gone()) return "stale";
+    for (const { reference: base, candidate, difference } of answer.comparisons)
       onCompared(served, {
         reference: memberAt(base).engine,
         candidate: memberAt(candidate).engine,
         difference,
       });
-    }
     if (answer.error) throw decodeError(answer.error);
     if (answer.busy) return "busy";
     if (runs.length < 2) return "engines_away";

@@ -38,21 +38,24 @@ describe("cores", () => {
     expect(coresFor("serving", 1, split)).toEqual([0, 1, 2, 3]);
   });
 
-  it.skipIf(!linux)("are those of this process, whatever its own thread is kept to", async () => {
-    const kept = own.slice(-1);
+  it.skipIf(!linux).each([
+    ["whatever its own thread is kept to", [process.execPath], own],
+    ["pinned to one", ["taskset", "-c", String(own[0]), process.execPath], own.slice(0, 1)],
+  ])("are those of this process, %s", async (_, [command = "", ...args], expected) => {
+    const kept = expected.slice(-1);
     const program = `
-import { allowedCores, keepThreadTo } from "./src/core/cores.ts";
+import { allowedCores, coreCount, keepThreadTo } from "./src/core/cores.ts";
 keepThreadTo(0, ${JSON.stringify(kept)});
 process.stdin.on("end", () => {}).resume();
-console.log(JSON.stringify(allowedCores()));
+console.log(JSON.stringify([allowedCores(), coreCount()]));
 `;
-    const node = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "--eval", program], {
+    const node = spawn(command, [...args, "--import", "tsx", "--input-type=module", "--eval", program], {
       cwd: new URL("../..", import.meta.url),
       stdio: ["pipe", "pipe", "inherit"],
     });
     const [line] = (await once(node.stdout, "data")) as [Buffer];
     expect(allowedOf(node.pid as number)).toEqual(kept);
-    expect(JSON.parse(line.toString())).toEqual(own);
+    expect(JSON.parse(line.toString())).toEqual([expected, expected.length]);
     node.stdin.end();
     await once(node, "exit");
   });

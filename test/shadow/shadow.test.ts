@@ -62,6 +62,7 @@ interface Scene {
 function open(scene: Scene = {}) {
   const { gate = () => Promise.resolve(true), random = () => 0, onRuns, onCompared, answered } = scene;
   const results: string[][] = [];
+  const warnings: string[] = [];
   const dropped: string[] = [];
   const prepared: string[] = [];
   const time = { seconds: 0 };
@@ -85,7 +86,7 @@ function open(scene: Scene = {}) {
     random,
     spareTime: { wait: () => Promise.resolve() },
     clock,
-    log: silentLog,
+    log: { ...silentLog, warn: (_, message) => void warnings.push(message) },
   });
   type Offered = Parameters<typeof shadow.offer>[0];
   const offer = (model: Model, change: Partial<Offered> = {}) =>
@@ -98,7 +99,7 @@ function open(scene: Scene = {}) {
       pinned: false,
       ...change,
     } as unknown as Offered);
-  return { shadow, offer, results, dropped, prepared, time };
+  return { shadow, offer, results, dropped, prepared, warnings, time };
 }
 
 /** A gate that lets through when it is told to. */
@@ -234,6 +235,16 @@ describe("shadow", () => {
     offer(model);
     await expect.poll(() => results.length).toBe(2);
     expect(prepared.toSorted((x, y) => x.localeCompare(y))).toEqual(["a", "b"]);
+    shadow.close();
+  });
+
+  test("one that does not load is warned about once, however many inputs wait for it", async () => {
+    const broken = Object.assign(engineOf("b"), { shadow: () => Promise.reject(new Error("no memory")) });
+    const model = modelOf(engineOf("a"), [broken, engineOf("c")]);
+    const { shadow, offer, results, warnings } = open();
+    for (let n = 0; n < 4; n += 1) offer(model);
+    await expect.poll(() => results.length).toBe(4);
+    expect(warnings).toEqual(["shadow instance cannot be loaded"]);
     shadow.close();
   });
 

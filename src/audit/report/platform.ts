@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import os from "node:os";
+import { coreCount } from "../../core/cores.ts";
 import type { TimedReading } from "../../devices/reading.ts";
 import type { Report } from "./schema.ts";
 
@@ -13,7 +14,7 @@ export function describePlatform(gpus: readonly Gpu[] = []): Platform {
     operatingSystem: `${os.type()} ${os.release()}`,
     architecture: os.arch(),
     processor: processors[0]?.model.trim() ?? "unknown",
-    cores: os.availableParallelism(),
+    cores: coreCount(),
     memoryBytes: os.totalmem(),
     governor: clockGovernor(),
     node: process.versions.node,
