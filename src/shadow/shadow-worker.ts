@@ -26,7 +26,10 @@ const pools = new Map<number, Pool>();
 const dozeSeconds = 0.1;
 const deafMs = 1;
 const answered = new Int32Array(data.answered);
-const reminderMs = 10;
+/** Since when there are answers that have not been taken. */
+let leftSeconds = -Infinity;
+const mostLeftSeconds = 0.025;
+const reminderMs = 2;
 let reminder: NodeJS.Timeout | undefined;
 let turn: Promise<unknown> = Promise.resolve();
 let waiting = 0;
@@ -124,14 +127,20 @@ function answer(request: Request): Promise<unknown> {
   }
 }
 
-/** Answers to jobs are left for the thread that serves to take when it has time; where it takes none, it is told. */
+/** Answers to jobs are left for the thread that serves, which looks for them whenever it has answered a request. */
 function leave(message: FromThread): void {
   data.answers.postMessage(message);
-  Atomics.add(answered, 0, 1);
-  reminder ??= setTimeout(() => {
-    reminder = undefined;
-    if (Atomics.load(answered, 0) > 0) send({ type: "answered" });
-  }, reminderMs);
+  if (Atomics.add(answered, 0, 1) === 0) leftSeconds = clock.seconds();
+  reminder ??= setTimeout(remind, reminderMs);
+}
+
+/** Where no request comes, or one takes long, it is told. */
+function remind(): void {
+  reminder = undefined;
+  if (Atomics.load(answered, 0) === 0) return;
+  const soon = load.inFlight > 0 && clock.seconds() - leftSeconds < mostLeftSeconds;
+  if (soon) reminder = setTimeout(remind, reminderMs);
+  else send({ type: "answered" });
 }
 
 port.on("message", (message: ToThread) => {
