@@ -38,20 +38,21 @@ function findSplit(): CoreSplit | undefined {
   return split;
 }
 
-/** As `taskset -c` takes them. */
+/** As `taskset --cpu-list` takes them. */
 export function coreList(cores: readonly number[]): string {
   return cores.join(",");
 }
 
-/** @param thread 0 for the calling one. Where the system refuses, nothing changes. */
-export function keepThreadTo(thread: number, cores: readonly number[]): void {
+/** Lets the calling thread run on these alone. Where the system refuses, nothing changes. */
+export function keepThreadTo(cores: readonly number[]): void {
   const mask = Buffer.alloc(8 * Math.ceil((Math.max(...cores) + 1) / 64));
   for (const core of cores) mask.writeUInt8(mask.readUInt8(core >> 3) | (1 << (core & 7)), core >> 3);
   try {
     const setAffinity = koffi
       .load(null)
       .func("int sched_setaffinity(int pid, size_t size, const void *mask)");
-    setAffinity(thread, mask.length, mask);
+    // Process 0 is the calling thread.
+    setAffinity(0, mask.length, mask);
   } catch {
     // A C library without it.
   }

@@ -5,15 +5,16 @@ import { coreSplit, keepThreadTo } from "./cores.ts";
 const schedIdle = 5;
 
 /**
- * Lets the calling thread run only where no other wants to, and away from the thread that serves. On Linux by the idle class: under EEVDF a thread of nice 19
- * keeps the slice it has begun when another wakes, one of the idle class is pushed aside at once. A slice ends with a
- * timer tick: at 250 Hz, whoever wakes waits for up to 4 ms (seen: an NVML reader in a live request's way, 8 ms).
+ * Lets the calling thread run only where no other wants to, and off the cores of the thread that serves. On Linux by the
+ * idle class: under EEVDF a thread of nice 19 keeps the slice it has begun when another wakes, one of the idle class is
+ * pushed aside at once. A slice ends with a timer tick: at 250 Hz, whoever wakes waits for up to 4 ms (seen: an NVML
+ * reader in a live request's way, 8 ms).
  */
 export function makeThreadIdle(): void {
   // Elsewhere it would be the whole gateway's priority.
   if (process.platform !== "linux") return;
   const split = coreSplit();
-  if (split) keepThreadTo(0, split.shadow);
+  if (split) keepThreadTo(split.shadow);
   if (!enterIdleClass()) setPriority(constants.priority.PRIORITY_LOW);
 }
 

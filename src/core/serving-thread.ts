@@ -14,7 +14,7 @@ export function preferServing(): void {
     if (thread !== process.pid) setNice(thread);
   takeShortSlices();
   const split = coreSplit();
-  if (split) keepThreadTo(0, split.serving);
+  if (split) keepThreadTo(split.serving);
 }
 
 /** Raised niceness needs no privilege; a thread that has ended meanwhile needs none either. */

@@ -45,7 +45,7 @@ describe("cores", () => {
     const kept = expected.slice(-1);
     const program = `
 import { allowedCores, coreCount, keepThreadTo } from "./src/core/cores.ts";
-keepThreadTo(0, ${JSON.stringify(kept)});
+keepThreadTo(${JSON.stringify(kept)});
 process.stdin.on("end", () => {}).resume();
 console.log(JSON.stringify([allowedCores(), coreCount()]));
 `;

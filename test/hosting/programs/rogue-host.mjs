@@ -1,19 +1,10 @@
 // A host that keeps to the protocol until the manifest's `fault` says otherwise. It shares no code with Crosscheck, and
 // never maps the memory: it reads and writes the file.
 import fs from "node:fs";
+import { read } from "./frame-socket.mjs";
 
 const answers = { load: 129, map: 130, infer: 131 };
 let fault = "";
-
-function read(bytes) {
-  const buffer = Buffer.alloc(bytes);
-  for (let got = 0; got < bytes;) {
-    const more = fs.readSync(3, buffer, got, bytes - got, null);
-    if (more === 0) process.exit(0);
-    got += more;
-  }
-  return buffer;
-}
 
 function answer(request, payload, { status = 0, patch = () => {} } = {}) {
   const head = Buffer.alloc(64);

@@ -1,6 +1,7 @@
 // An engine host whose answers are known: input x FP32 [1,4]; outputs scores = x and boxes = -x. Its fault is in the
 // manifest's options. It keeps to docs/engine-host.md and shares no code with Crosscheck.
 import fs from "node:fs";
+import { read } from "../../../../hosting/programs/frame-socket.mjs";
 
 let options = {};
 let runs = 0;
@@ -46,16 +47,6 @@ function engine(x) {
   if (fault === "nan" && struck) scores[2] = Number.NaN;
   if (fault === "unsure" && runs % 3 === 0) scores.reverse();
   return fault === "swapped" ? [boxes, scores] : [scores, boxes];
-}
-
-function read(bytes) {
-  const buffer = Buffer.alloc(bytes);
-  for (let got = 0; got < bytes;) {
-    const more = fs.readSync(3, buffer, got, bytes - got, null);
-    if (more === 0) process.exit(0);
-    got += more;
-  }
-  return buffer;
 }
 
 function answer(request, payload, engineNanoseconds = 0n) {
