@@ -1,4 +1,4 @@
-import type { Difference } from "../compare/difference.ts";
+import type { DifferenceSummary } from "../compare/difference.ts";
 import { createNoiseFloor, type NoiseFloor } from "../compare/noise-floor.ts";
 import type { CompareOptions } from "../compare/options.ts";
 import type { Clock } from "../core/clock.ts";
@@ -35,7 +35,7 @@ export interface AuditedAnswer {
 export interface AuditedComparison {
   readonly reference: Engine;
   readonly candidate: Engine;
-  readonly difference: Difference;
+  readonly difference: DifferenceSummary;
 }
 
 export interface Auditor {
@@ -160,7 +160,7 @@ export function createAuditor(options: {
     model: Model,
     reference: Engine,
     candidate: Engine,
-    difference: Difference,
+    difference: DifferenceSummary,
     id: string,
   ): void {
     const labels = { model: model.name, reference: reference.id, candidate: candidate.id };
@@ -201,7 +201,7 @@ export function createAuditor(options: {
     return floors.get(keyOf(engine.manifest.model, engine));
   }
 
-  function addNoise(engine: Engine, difference: Difference): void {
+  function addNoise(engine: Engine, difference: DifferenceSummary): void {
     let floor = noiseOf(engine);
     if (!floor) floors.set(keyOf(engine.manifest.model, engine), (floor = createNoiseFloor()));
     floor.add(difference.outputs);

@@ -1,5 +1,5 @@
 import type { Clock } from "../core/clock.ts";
-import type { Difference, OutputDifference } from "../compare/difference.ts";
+import type { DifferenceSummary, OutputSummary } from "../compare/difference.ts";
 import { LogHistogram, type LogRange } from "../compare/statistics/log-histogram.ts";
 
 export type DivergenceMetric = "max_abs" | "max_rel" | "ulp" | "cosine" | "kl";
@@ -11,7 +11,7 @@ const slotSeconds = 60;
 
 /** How far one engine was from another over the last 5 minutes, per output and metric. Memory is constant. */
 export interface DivergenceWindow {
-  add(difference: Difference): void;
+  add(difference: DifferenceSummary): void;
   /** Calls back for each output and metric that has values; quantile(p), p in 0..1, in the metric's own unit. */
   each(visit: (output: string, metric: DivergenceMetric, quantile: (p: number) => number) => void): void;
   /** Calls back, once, for each output and metric that had values and has none any more. */
@@ -29,12 +29,11 @@ export function createDivergenceWindow({ clock }: { readonly clock: Clock }): Di
   }
 
   return {
-    add({ outputs, classification }) {
+    add({ outputs, kl }) {
       for (const output of outputs) recordOutput(output, record);
       // KL belongs to the first output: the class scores.
       const [scores] = outputs;
-      if (classification && scores)
-        record(scores.name, "kl", scores.notComparable > 0 ? Infinity : classification.kl);
+      if (kl !== undefined && scores) record(scores.name, "kl", scores.notComparable > 0 ? Infinity : kl);
     },
     each(visit) {
       for (const { output, metric, window } of series.values()) {
@@ -59,7 +58,7 @@ export function createDivergenceWindow({ clock }: { readonly clock: Clock }): Di
 }
 
 function recordOutput(
-  { name, notComparable, abs, rel, ulp, cosine }: OutputDifference,
+  { name, notComparable, absMax, relMax, ulpMax, cosine }: OutputSummary,
   record: (output: string, metric: DivergenceMetric, value: number) => void,
 ): void {
   if (notComparable > 0) {
@@ -68,9 +67,9 @@ function recordOutput(
     record(name, "cosine", 2);
     return;
   }
-  record(name, "max_abs", abs.max);
-  record(name, "max_rel", rel.max);
-  record(name, "ulp", ulp.max);
+  record(name, "max_abs", absMax);
+  record(name, "max_rel", relMax);
+  record(name, "ulp", ulpMax);
   record(name, "cosine", Math.max(0, 1 - cosine));
 }
 

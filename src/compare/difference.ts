@@ -27,6 +27,50 @@ export interface Difference {
  */
 type Result = "bit_equal" | "within" | "diverged" | "invalid";
 
+/**
+ * What is kept of it by those who compare without end. It crosses threads too, where reading it is a microsecond or more for
+ * each object, so there are few in it.
+ */
+export interface DifferenceSummary extends Pick<Difference, "result" | "flip" | "undecided"> {
+  readonly outputs: readonly OutputSummary[];
+  /** Of a classifier. */
+  readonly kl: number | undefined;
+}
+
+export interface OutputSummary extends Pick<
+  OutputDifference,
+  "name" | "datatype" | "bitEqual" | "notComparable" | "cosine"
+> {
+  readonly absMax: number;
+  readonly relMax: number;
+  readonly ulpMax: number;
+}
+
+export function summaryOf({
+  result,
+  flip,
+  undecided,
+  outputs,
+  classification,
+}: Difference): DifferenceSummary {
+  return {
+    result,
+    flip,
+    undecided,
+    outputs: outputs.map(({ name, datatype, bitEqual, notComparable, cosine, abs, rel, ulp }) => ({
+      name,
+      datatype,
+      bitEqual,
+      notComparable,
+      cosine,
+      absMax: abs.max,
+      relMax: rel.max,
+      ulpMax: ulp.max,
+    })),
+    kl: classification?.kl,
+  };
+}
+
 export interface OutputDifference {
   readonly name: string;
   readonly datatype: Datatype;

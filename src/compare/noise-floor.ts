@@ -1,6 +1,6 @@
 import type { Datatype } from "../core/tensor.ts";
 import type { Tolerance } from "../models/manifest.ts";
-import type { OutputDifference } from "./difference.ts";
+import type { OutputSummary } from "./difference.ts";
 import { limitsOf } from "./options.ts";
 import { LogHistogram, type LogHistogramSnapshot } from "./statistics/log-histogram.ts";
 
@@ -9,7 +9,7 @@ import { LogHistogram, type LogHistogramSnapshot } from "./statistics/log-histog
  * difference between two engines says nothing. Memory: 32 kB per output, whatever the number of runs.
  */
 export interface NoiseFloor {
-  add(outputs: readonly OutputDifference[]): void;
+  add(outputs: readonly OutputSummary[]): void;
   result(): readonly OutputNoise[];
   /**
    * The given tolerance's `abs` widened, per output, to `factor` times the p99 of the noise where that is larger. `rel`
@@ -77,8 +77,8 @@ export function createNoiseFloor(snapshot?: NoiseFloorSnapshot): NoiseFloor {
           floors.set(output.name, floor);
         }
         if (output.bitEqual) floor.bitEqual += 1;
-        floor.abs.add(output.abs.max);
-        floor.rel.add(output.rel.max);
+        floor.abs.add(output.absMax);
+        floor.rel.add(output.relMax);
       }
     },
     result,

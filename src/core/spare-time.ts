@@ -26,13 +26,19 @@ export function createSpareTime(load: LiveLoadCounter): SpareTime {
   /** Only where there was no idle moment at once, and one for all who wait: each one that fires wakes this thread. */
   let timer: NodeJS.Timeout | undefined;
 
+  /** A loop, for it is gone through after each request. */
+  function nextReady(): Waiter | undefined {
+    for (const waiter of waiting) if (isReady(waiter)) return waiter;
+    return undefined;
+  }
+
   function isDue({ readyMs = Infinity }: Waiter): boolean {
     return load.inFlight === 0 || performance.now() - readyMs >= mostMs;
   }
 
   function schedule(): void {
     if (scheduled) return;
-    const next = waiting.find(isReady);
+    const next = nextReady();
     if (!next) return;
     if (isDue(next)) {
       scheduled = true;
@@ -47,10 +53,9 @@ export function createSpareTime(load: LiveLoadCounter): SpareTime {
 
   function step(): void {
     scheduled = false;
-    const at = waiting.findIndex(isReady);
-    const next = waiting[at];
+    const next = nextReady();
     if (next && isDue(next)) {
-      waiting.splice(at, 1);
+      waiting.splice(waiting.indexOf(next), 1);
       next.resolve();
     }
     schedule();

@@ -8,12 +8,14 @@ export interface Family {
   readonly name: string;
   readonly definition: MetricDefinition;
   /** The series with these labels, made with zeros when it is new. Keys of `labels` must be the metric's. */
-  series(labels: Readonly<Record<string, string | number>>): Series;
+  series(labels: Labels): Series;
   /** Forgets every series whose labels equal all of `labels`. */
-  remove(labels: Readonly<Record<string, string | number>>): void;
+  remove(labels: Labels): void;
   /** All series with a copy of their values, taken in one stretch. */
   snapshot(): FamilySnapshot;
 }
+
+type Labels = Readonly<Record<string, string | number>>;
 
 export interface Series {
   readonly labels: readonly string[];
@@ -40,14 +42,27 @@ export interface FamilySnapshot {
   readonly stride: number;
 }
 
+/** Up to so many are looked through: comparing labels takes a fifth of the time that making a key of them does. */
+const mostLookedThrough = 8;
+
 export function createFamily(name: string, definition: MetricDefinition): Family {
   const byKey = new Map<string, Series>();
+  /** The first of them, with their labels as they were given. */
+  let few: { readonly given: readonly (string | number | undefined)[]; readonly series: Series }[] = [];
   const buckets = definition.buckets?.length;
   const stride = buckets === undefined ? 1 : buckets + 2;
+
+  function isGiven(given: readonly (string | number | undefined)[], labels: Labels): boolean {
+    for (let at = 0; at < given.length; at += 1)
+      if (given[at] !== labels[definition.labels[at] as string]) return false;
+    return true;
+  }
+
   return {
     name,
     definition,
     series(labels) {
+      for (const { given, series } of few) if (isGiven(given, labels)) return series;
       let key = "";
       for (const label of definition.labels) key += `${labels[label]}\u0000`;
       let series = byKey.get(key);
@@ -60,6 +75,8 @@ export function createFamily(name: string, definition: MetricDefinition): Family
           exemplars: buckets === undefined ? undefined : Array.from({ length: buckets + 1 }),
         };
         byKey.set(key, series);
+        if (few.length < mostLookedThrough)
+          few.push({ given: definition.labels.map((label) => labels[label]), series });
       }
       return series;
     },
@@ -70,6 +87,8 @@ export function createFamily(name: string, definition: MetricDefinition): Family
       for (const [key, series] of byKey) {
         if (wanted.every(([at, value]) => series.labels[at] === value)) byKey.delete(key);
       }
+      const kept = new Set(byKey.values());
+      few = few.filter(({ series }) => kept.has(series));
     },
     snapshot() {
       const series = [...byKey.values()];

@@ -1,5 +1,5 @@
 import { compareOutputs } from "../compare/compare.ts";
-import type { Difference } from "../compare/difference.ts";
+import { summaryOf, type DifferenceSummary } from "../compare/difference.ts";
 import type { CompareOptions } from "../compare/options.ts";
 import type { Tensor } from "../core/tensor.ts";
 
@@ -7,7 +7,7 @@ import type { Tensor } from "../core/tensor.ts";
 export interface RunComparison {
   readonly reference: number;
   readonly candidate: number;
-  readonly difference: Difference;
+  readonly difference: DifferenceSummary;
 }
 
 /**
@@ -29,7 +29,7 @@ export function compareRuns(
   const expected = base === undefined ? undefined : outputs[base];
   for (const [place, given] of outputs.entries()) {
     if (base === undefined || !expected || !given || place === base) continue;
-    const difference = compareOutputs(expected, given, options);
+    const difference = summaryOf(compareOutputs(expected, given, options));
     comparisons.push({ reference: base, candidate: place, difference });
   }
   const again = replied === undefined ? undefined : outputs[replied];
@@ -37,7 +37,7 @@ export function compareRuns(
     // The client may have asked for some of the outputs only.
     const names = new Set(reply.map(({ name }) => name));
     const asked = reply.length < again.length ? again.filter(({ name }) => names.has(name)) : again;
-    const difference = compareOutputs(reply, asked, options);
+    const difference = summaryOf(compareOutputs(reply, asked, options));
     comparisons.push({ reference: replied, candidate: replied, difference });
   }
   return comparisons;

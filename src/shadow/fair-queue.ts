@@ -5,10 +5,19 @@
 export class FairQueue<T> {
   #queues = new Map<string, { readonly item: T; readonly bytes: number }[]>();
   #mostBytes: number;
+  #expired: (item: T) => boolean;
+  #onExpired: (item: T) => void;
   #bytes = 0;
 
-  constructor({ mostBytes }: { readonly mostBytes: number }) {
-    this.#mostBytes = mostBytes;
+  /** @param options.expired it has waited too long: it gives its place to what comes, and is told of */
+  constructor(options: {
+    readonly mostBytes: number;
+    readonly expired: (item: T) => boolean;
+    readonly onExpired: (item: T) => void;
+  }) {
+    this.#mostBytes = options.mostBytes;
+    this.#expired = options.expired;
+    this.#onExpired = options.onExpired;
   }
 
   get length(): number {
@@ -17,19 +26,26 @@ export class FairQueue<T> {
     return length;
   }
 
+  /** Whether the key has fewer than `most`; to be asked before the rest is found out, for on a busy gateway it mostly has not. */
+  hasPlace(key: string, most: number): boolean {
+    const entries = this.#queues.get(key);
+    if (!entries || entries.length < most) return true;
+    this.#shed(entries);
+    return entries.length < most;
+  }
+
   /**
    * @param make the item, asked for only when there is room
-   * @returns false when the key's queue is full, or all of them together are
+   * @returns false when the queues are full, all of them together
    */
-  push(
-    key: string,
-    make: () => T,
-    { most, bytes }: { readonly most: number; readonly bytes: number },
-  ): boolean {
-    const entries = this.#queues.get(key) ?? [];
-    if (entries.length >= most || this.#bytes + bytes > this.#mostBytes) return false;
-    entries.push({ item: make(), bytes });
-    this.#queues.set(key, entries);
+  push(key: string, bytes: number, make: () => T): boolean {
+    if (this.#bytes + bytes > this.#mostBytes)
+      for (const entries of this.#queues.values()) this.#shed(entries);
+    if (this.#bytes + bytes > this.#mostBytes) return false;
+    const entry = { item: make(), bytes };
+    const entries = this.#queues.get(key);
+    if (entries) entries.push(entry);
+    else this.#queues.set(key, [entry]);
     this.#bytes += bytes;
     return true;
   }
@@ -47,18 +63,13 @@ export class FairQueue<T> {
     return undefined;
   }
 
-  /** Takes out what has waited too long; the first of a key has waited longest. */
-  shed(expired: (item: T) => boolean): T[] {
-    const shed: T[] = [];
-    for (const [key, entries] of this.#queues) {
-      for (let [first] = entries; first && expired(first.item); [first] = entries) {
-        entries.shift();
-        this.#bytes -= first.bytes;
-        shed.push(first.item);
-      }
-      if (entries.length === 0) this.#queues.delete(key);
+  /** The first of a key has waited longest. */
+  #shed(entries: { readonly item: T; readonly bytes: number }[]): void {
+    for (let [first] = entries; first && this.#expired(first.item); [first] = entries) {
+      entries.shift();
+      this.#bytes -= first.bytes;
+      this.#onExpired(first.item);
     }
-    return shed;
   }
 
   clear(): void {

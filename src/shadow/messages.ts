@@ -24,7 +24,7 @@ export type Request =
   | { readonly type: "start"; readonly pool: number; readonly options: SentPoolOptions }
   | { readonly type: "infer"; readonly pool: number; readonly request: EngineRequest }
   | { readonly type: "close"; readonly pool: number }
-  | { readonly type: "run"; readonly job: ShadowJob<number> }
+  | { readonly type: "run"; readonly jobs: readonly ShadowJob<number>[] }
   /** Whether it is there at all. */
   | { readonly type: "ping" };
 

@@ -19,10 +19,10 @@ export interface ShadowThread {
   /** A pool of hosts there. When the thread is lost, it has failed. */
   openPool(options: SentPoolOptions, onEvent: (event: PoolEvent) => void): EnginePool;
   /**
-   * One job after another; the hosts are pools from here.
+   * One job after another, an answer for each; the hosts are pools from here.
    * @throws Error when the thread ended, or was stuck and has been ended; it is started again with the next pool.
    */
-  run(job: ShadowJob<Runner>): Promise<ShadowAnswer>;
+  run(jobs: readonly ShadowJob<Runner>[]): Promise<readonly ShadowAnswer[]>;
   /** Ends the thread, and its hosts with it. */
   close(): Promise<void>;
 }
@@ -179,18 +179,21 @@ export function createShadowThread(options: {
       });
       return proxy;
     },
-    async run(job) {
+    async run(given) {
       const to = worker;
       if (!to) throw new HostLostError("unavailable", "the shadow thread has been lost");
       jobs += 1;
       try {
-        const hosts = job.hosts.map((host) => (host as PoolProxy).pool);
-        const asked = ask(to, { type: "run", job: { ...job, hosts } });
+        const poolsOf = (hosts: readonly Runner[]) => hosts.map((host) => (host as PoolProxy).pool);
+        const asked = ask(to, {
+          type: "run",
+          jobs: given.map((job) => ({ ...job, hosts: poolsOf(job.hosts) })),
+        });
         let settled = false;
         const settle = () => void (settled = true);
         asked.then(settle, settle);
         void spareTime.wait(() => settled || hasAnswer()).then(() => settled || takeAnswer());
-        return (await asked) as ShadowAnswer;
+        return (await asked) as readonly ShadowAnswer[];
       } finally {
         jobs -= 1;
       }

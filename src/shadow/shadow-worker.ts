@@ -21,6 +21,8 @@ const clock = clockFrom(data.clockOrigin);
 const load = new LiveLoadCounter(data.load);
 const cpu = watchCpuLoad({ clock });
 const gate = createIdleGate({ load, utilization: () => cpu.utilization, seconds: clock.seconds });
+const parts = { gate, load, clock };
+const notRun: ShadowAnswer = { runs: [], busy: true, comparisons: [], error: undefined };
 const pools = new Map<number, Pool>();
 /** How long this thread dozes after a job, and how long it is deaf meanwhile. */
 const dozeSeconds = 0.1;
@@ -84,14 +86,22 @@ function runnerOf(number: number): Runner {
   return pools.get(number) ?? { infer: away };
 }
 
-/** One job at a time, and a rest after each. */
-function run(job: ShadowJob<number>): Promise<ShadowAnswer> {
-  waiting += 1;
-  const done = turn.then(() => {
-    waiting -= 1;
-    return runJob({ ...job, hosts: job.hosts.map(runnerOf) }, { gate, load, clock });
+/** One job at a time, and a rest after each. Where no idle moment came for one, the rest of those sent with it has waited as long. */
+function run(jobs: readonly ShadowJob<number>[]): Promise<readonly ShadowAnswer[]> {
+  waiting += jobs.length;
+  const done = turn.then(async () => {
+    const answers: ShadowAnswer[] = [];
+    for (const job of jobs) {
+      const last = answers.at(-1);
+      if (last) await doze(restSeconds(last.runs));
+      waiting -= 1;
+      const ran =
+        last?.busy === true ? notRun : await runJob({ ...job, hosts: job.hosts.map(runnerOf) }, parts);
+      answers.push(ran);
+    }
+    return answers;
   });
-  turn = done.then(({ runs }) => doze(restSeconds(runs)));
+  turn = done.then((answers) => doze(restSeconds(answers.at(-1)?.runs ?? [])));
   return done;
 }
 
@@ -119,7 +129,7 @@ function answer(request: Request): Promise<unknown> {
     case "close":
       return close(request.pool);
     case "run":
-      return run(request.job);
+      return run(request.jobs);
     case "ping":
       return Promise.resolve();
     default:

@@ -1,9 +1,10 @@
-import type { Difference } from "../compare/difference.ts";
+import type { DifferenceSummary } from "../compare/difference.ts";
 import type { CompareOptions } from "../compare/options.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Runner } from "../core/engine.ts";
 import type { Log } from "../core/log.ts";
 import { decodeError } from "../core/sent-error.ts";
+import { createSlices } from "../core/slices.ts";
 import type { SpareTime } from "../core/spare-time.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
@@ -50,7 +51,7 @@ export interface ShadowRun extends Omit<JobRun, "place" | "error"> {
 export interface ShadowComparison {
   readonly reference: Engine;
   readonly candidate: Engine;
-  readonly difference: Difference;
+  readonly difference: DifferenceSummary;
 }
 
 export interface Shadow {
@@ -69,14 +70,22 @@ const patienceSeconds = 5;
 const mostWaitingBytes = 256 * 1024 * 1024;
 /** Of memory for what waits that is kept while nothing does. */
 const mostSpareBytes = 32 * 1024 * 1024;
-/** Inputs at a time: the shadow thread runs one, while what came of the one before is told and the next is sent there. */
+/**
+ * Inputs that are sent there and told of together, where so many wait: the second costs the thread that serves half as much
+ * as the first, whose code and data live requests have pushed out of its caches.
+ */
+const mostTogether = 4;
+/** What is large or takes long gains little by it, holds memory, and is told of late. */
+const mostTogetherBytes = 1024 * 1024;
+const mostTogetherSeconds = 0.2;
+/** Such lots at a time: the shadow thread runs one, while what came of the one before is told and the next is sent there. */
 const mostAtOnce = 2;
 /** A shadow instance that did not load is tried again after this time. */
 const retrySeconds = 60;
 
 export function createShadow(options: {
-  /** Runs and compares, in the shadow thread. */
-  readonly run: (job: ShadowJob<Runner>) => Promise<ShadowAnswer>;
+  /** Runs and compares one after another, in the shadow thread; an answer for each. */
+  readonly run: (jobs: readonly ShadowJob<Runner>[]) => Promise<readonly ShadowAnswer[]>;
   /** How outputs of the model are to be compared now. */
   readonly compareOptions: (model: Model) => CompareOptions;
   /** The runs on one served input, in the random order they ran in. */
@@ -94,11 +103,14 @@ export function createShadow(options: {
 }): Shadow {
   const { run, compareOptions, onRuns, onCompared, onStarted, onDropped, random, spareTime, clock, log } =
     options;
-  const queue = new FairQueue<Job>({ mostBytes: mostWaitingBytes });
+  // A long run may be under way: what will not be run any more gives its place and its memory to what comes.
+  const queue = new FairQueue<Job>({ mostBytes: mostWaitingBytes, expired: stale, onExpired: drop });
   const memory = new SpareMemory({ mostBytes: mostSpareBytes });
   const retryAt = new WeakMap<Engine, number>();
   const started = new WeakMap<Runner, Promise<void>>();
   let workers = 0;
+  /** Of those sent last, from there to their answer, each. */
+  let inputSeconds = Infinity;
   const state = { closed: false };
 
   /** The engine's shadow instance, unless it lately failed to load. */
@@ -137,8 +149,8 @@ export function createShadow(options: {
     return crew;
   }
 
-  /** Sends the input where every engine that can run runs it. A reason when there is nothing to run or nobody to run it for. */
-  async function runAll(served: ShadowedRequest): Promise<Ran | DropReason> {
+  /** What every engine that can run is to run. A reason when there is nothing to run or nobody to run it for. */
+  async function plan(served: ShadowedRequest): Promise<Planned | DropReason> {
     const { model, engine, inputs, outputs } = served;
     const crew = await crewOf(model);
     if (!crew) return "stale";
@@ -148,7 +160,7 @@ export function createShadow(options: {
       const place = crew.findIndex((member) => member.engine === wanted);
       return place === -1 ? undefined : place;
     };
-    const answer = await run({
+    const job: ShadowJob<Runner> = {
       hosts: crew.map(({ runner }) => runner),
       inputs,
       reply: outputs,
@@ -157,18 +169,15 @@ export function createShadow(options: {
       options: compareOptions(model),
       maxUtilization: config.shadow.maxUtilization,
       patienceSeconds,
-    });
-    return { served, crew, reference, answer };
+    };
+    return { served, crew, reference, job };
   }
 
-  /** Tells what came of an input, a piece at a time. Returns why it was not shadowed by all, if it was not. */
-  async function tell({ served, crew, reference, answer }: Ran): Promise<DropReason | undefined> {
-    const { model } = served;
+  /** Tells what came of an input. Returns why it was not shadowed by all, if it was not. */
+  function tell({ served, crew, reference }: Planned, answer: ShadowAnswer): DropReason | undefined {
     // What comes of a model that is gone would bring back what was forgotten about it.
-    const gone = () => state.closed || model.state !== "ready";
+    if (served.model.state !== "ready") return "stale";
     const memberAt = (place: number) => crew[place] as Member;
-    await spareTime.wait();
-    if (gone()) return "stale";
     // Written out, not spread: it is made for every run.
     const runs = answer.runs.map((ran): ShadowRun => ({
       engine: memberAt(ran.place).engine,
@@ -182,8 +191,6 @@ export function createShadow(options: {
     }));
     // One run alone says something too: it failed, or it differs from the reply of the same engine.
     if (runs.length > 0) onRuns(served, runs);
-    await spareTime.wait();
-    if (gone()) return "stale";
     for (const { reference: base, candidate, difference } of answer.comparisons)
       onCompared(served, {
         reference: memberAt(base).engine,
@@ -221,24 +228,66 @@ export function createShadow(options: {
     giveBack(job);
   }
 
-  async function work(): Promise<void> {
-    for (let job = queue.shift(); job && !state.closed; job = queue.shift()) {
+  /** The next inputs to be run together; none when nothing waits. */
+  function take(): Job[] {
+    const jobs: Job[] = [];
+    let bytes = 0;
+    const most = Math.min(mostTogether, Math.max(1, mostTogetherSeconds / inputSeconds));
+    while (jobs.length + 1 <= most && bytes < mostTogetherBytes) {
+      const job = queue.shift();
+      if (!job) break;
       if (stale(job)) {
         drop(job);
         continue;
       }
-      const { id, model } = job.served;
+      bytes += bytesOf(job.served);
+      jobs.push(job);
+    }
+    return jobs;
+  }
+
+  function fail({ id, model }: ShadowedRequest, error: unknown): void {
+    // Whoever ends the gateway ends the thread and its hosts under it.
+    if (state.closed) return;
+    onDropped(model.name, "failed");
+    log.error({ model: model.name, id, err: error }, "a shadow run failed");
+  }
+
+  async function runAll(jobs: readonly Job[]): Promise<void> {
+    const planned: Planned[] = [];
+    for (const { served } of jobs) {
+      const plans = await plan(served);
+      if (typeof plans !== "string") planned.push(plans);
+      else if (!state.closed) onDropped(served.model.name, plans);
+    }
+    if (planned.length === 0) return;
+    let answers: readonly ShadowAnswer[];
+    const sentSeconds = clock.seconds();
+    try {
+      answers = await run(planned.map(({ job }) => job));
+      inputSeconds = (clock.seconds() - sentSeconds) / planned.length;
+    } catch (error) {
+      for (const { served } of planned) fail(served, error);
+      return;
+    }
+    await spareTime.wait();
+    const slices = createSlices(spareTime);
+    for (const [at, one] of planned.entries()) {
+      if (slices.due()) await slices.pause();
+      if (state.closed) return;
       try {
-        const ran = await runAll(job.served);
-        const reason = typeof ran === "string" ? ran : await tell(ran);
-        if (reason && !state.closed) onDropped(model.name, reason);
+        const reason = tell(one, answers[at] as ShadowAnswer);
+        if (reason) onDropped(one.served.model.name, reason);
       } catch (error) {
-        // Whoever ends the gateway ends the thread and its hosts under it.
-        if (state.closed) return;
-        onDropped(model.name, "failed");
-        log.error({ model: model.name, id, err: error }, "a shadow run failed");
+        fail(one.served, error);
       }
-      giveBack(job);
+    }
+  }
+
+  async function work(): Promise<void> {
+    for (let jobs = take(); jobs.length > 0 && !state.closed; jobs = take()) {
+      await runAll(jobs);
+      for (const job of jobs) giveBack(job);
     }
   }
 
@@ -248,9 +297,8 @@ export function createShadow(options: {
       const { sampleRate, maxQueue } = model.config.shadow;
       if (state.closed || pinned || !model.isShadowed) return;
       if (random() >= sampleRate) return onDropped(model.name, "sampled_out");
-      // A long run may be under way: what will not be run any more gives its place and its memory to this one.
-      for (const job of queue.shed(stale)) drop(job);
-      if (!queue.push(model.name, () => keep(served), { most: maxQueue, bytes: bytesOf(served) }))
+      const room = queue.hasPlace(model.name, maxQueue);
+      if (!room || !queue.push(model.name, bytesOf(served), () => keep(served)))
         return onDropped(model.name, "queue_full");
       if (workers >= mostAtOnce) return;
       workers += 1;
@@ -274,12 +322,12 @@ export function createShadow(options: {
   };
 }
 
-/** What came of an input, and who took part. */
-interface Ran {
+/** An input that is to be run, and who takes part. */
+interface Planned {
   readonly served: ShadowedRequest;
   readonly crew: readonly Member[];
   readonly reference: Engine | undefined;
-  readonly answer: ShadowAnswer;
+  readonly job: ShadowJob<Runner>;
 }
 
 interface Member {

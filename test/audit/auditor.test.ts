@@ -65,7 +65,7 @@ test("without comparisons, times and errors are kept; comparisons with who is ac
   const { auditor } = openAuditor();
   auditor.ran(model, [run(a, "control"), run(b, "shadow")]);
   expect(auditor.evidence(model, b).counts.pairs).toBe(1);
-  const difference = { result: "bit_equal", reason: "", flip: false, outputs: [] } as const;
+  const difference = { result: "bit_equal", flip: false, outputs: [], kl: undefined } as const;
   auditor.compared(model, "r", { reference: b, candidate: a, difference });
   expect(auditor.divergence(model, b, a)).toBeUndefined();
   auditor.compared(model, "r", { reference: a, candidate: b, difference });

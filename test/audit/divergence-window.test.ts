@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { createDivergenceWindow } from "../../src/audit/divergence-window.ts";
 import { compareOutputs } from "../../src/compare/compare.ts";
-import type { Difference } from "../../src/compare/difference.ts";
+import { summaryOf, type DifferenceSummary } from "../../src/compare/difference.ts";
 import { tensor } from "./_auditor.ts";
 
 function open() {
@@ -28,8 +28,8 @@ function difference(
   reference: number[],
   candidate: number[],
   task: "tensor" | "classification" = "tensor",
-): Difference {
-  return compareOutputs([tensor(...reference)], [tensor(...candidate)], { task });
+): DifferenceSummary {
+  return summaryOf(compareOutputs([tensor(...reference)], [tensor(...candidate)], { task }));
 }
 
 test("gives quantiles of each output and metric, a similarity's from its other end", () => {

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { BestScores } from "../../src/compare/best-scores.ts";
 import { decidedClass } from "../../src/compare/classification.ts";
 import { compareOutputs } from "../../src/compare/compare.ts";
+import { summaryOf } from "../../src/compare/difference.ts";
 import { createNoiseFloor } from "../../src/compare/noise-floor.ts";
 import type { CompareOptions, DetectionOptions } from "../../src/compare/options.ts";
 import type { Tensor } from "../../src/core/tensor.ts";
@@ -403,7 +404,8 @@ describe("segmentation", () => {
 
 describe("noise floor", () => {
   const control = (off: number) =>
-    compareOutputs([f32("y", [2], [1, 2])], [f32("y", [2], [1 + off, 2])], { task: "tensor" }).outputs;
+    summaryOf(compareOutputs([f32("y", [2], [1, 2])], [f32("y", [2], [1 + off, 2])], { task: "tensor" }))
+      .outputs;
 
   test("tolerance is widened to a multiple of what the engine differs from itself", () => {
     const floor = createNoiseFloor();
@@ -421,7 +423,7 @@ describe("noise floor", () => {
     const y = (values: number[]) => [f32("y", [2], values)];
     const floor = createNoiseFloor();
     for (let run = 0; run < 100; run += 1)
-      floor.add(compareOutputs(y([0, 2]), y([1e-6, 2]), { task: "tensor" }).outputs);
+      floor.add(summaryOf(compareOutputs(y([0, 2]), y([1e-6, 2]), { task: "tensor" })).outputs);
     const tolerance = floor.calibrate({ abs: 1e-7, rel: 1e-7, rule });
     const result = (b: number[]) => compareOutputs(y([0, 2]), y(b), { task: "tensor", tolerance }).result;
     expect(result([2e-6, 2])).toBe("within");

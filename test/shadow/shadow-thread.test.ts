@@ -8,7 +8,7 @@ import type { Log } from "../../src/core/log.ts";
 import { createSpareTime } from "../../src/core/spare-time.ts";
 import type { PoolEvent } from "../../src/hosting/pool.ts";
 import type { SentPoolOptions } from "../../src/shadow/messages.ts";
-import type { ShadowJob } from "../../src/shadow/run-job.ts";
+import type { ShadowAnswer, ShadowJob } from "../../src/shadow/run-job.ts";
 import { createShadowThread } from "../../src/shadow/shadow-thread.ts";
 import { threads } from "../core/_threads.ts";
 import {
@@ -62,19 +62,22 @@ function open({ limitSeconds = 30 } = {}) {
       },
       (event) => events.push(event),
     );
-  const run = (runners: readonly Runner[], code: number, change: Partial<ShadowJob<Runner>> = {}) =>
-    thread.run({
-      hosts: runners,
-      inputs: [command(code)],
-      reply: [{ ...command(code), name: "command-out" }],
-      base: 0,
-      replied: 0,
-      options: { task: "tensor" },
-      maxUtilization: 1,
-      patienceSeconds: 20,
-      ...change,
-    });
-  return { thread, load, lines, errors, events, pool, run };
+  const jobOf = (runners: readonly Runner[], code: number, change: Partial<ShadowJob<Runner>> = {}) => ({
+    hosts: runners,
+    inputs: [command(code)],
+    reply: [{ ...command(code), name: "command-out" }],
+    base: 0,
+    replied: 0,
+    options: { task: "tensor" } as const,
+    maxUtilization: 1,
+    patienceSeconds: 20,
+    ...change,
+  });
+  const run = async (...given: Parameters<typeof jobOf>) => {
+    const [answer] = await thread.run([jobOf(...given)]);
+    return answer as ShadowAnswer;
+  };
+  return { thread, load, lines, errors, events, pool, jobOf, run };
 }
 
 /** The host processes of all of this process's threads. */
@@ -136,6 +139,26 @@ test("sees live requests that come and are not answered", async () => {
   const waiting = run([one], commands.nothing);
   load.end();
   expect((await waiting).runs).toHaveLength(1);
+});
+
+test("several at a time are answered in their order; the rest of them wait for no idle moment that did not come", async () => {
+  const { thread, pool, jobOf, load } = open();
+  const [a, b] = [pool(), pool()];
+  await a.start();
+  await b.start();
+  const one = jobOf([a], commands.nothing);
+  const answers = await thread.run([one, jobOf([b, a], commands.nothing), jobOf([a], commands.fail)]);
+  expect(answers.map(({ runs }) => runs.map(({ error }) => error?.class))).toEqual([
+    [undefined],
+    [undefined, undefined],
+    ["GatewayError"],
+  ]);
+  load.begin();
+  const impatient = jobOf([a], commands.nothing, { patienceSeconds: 0.05 });
+  expect(await thread.run([impatient, one])).toMatchObject([
+    { runs: [], busy: true },
+    { runs: [], busy: true },
+  ]);
 });
 
 test("errors come back as what they are", async () => {

@@ -65,15 +65,22 @@ function open(scene: Scene = {}) {
   const warnings: string[] = [];
   const dropped: string[] = [];
   const prepared: string[] = [];
+  /** How many inputs went there at a time. */
+  const together: number[] = [];
   const time = { seconds: 0 };
   const clock = { ...systemClock, seconds: () => time.seconds };
   const turns = createTurns();
   const shadow = createShadow({
-    run: (job) =>
+    run: (jobs) =>
       // One at a time.
       turns.take("thread", async () => {
-        const answer = await runJob(job, { gate: { wait: gate }, load: new LiveLoadCounter(), clock });
-        return answered ? answered(answer) : answer;
+        together.push(jobs.length);
+        const answers: ShadowAnswer[] = [];
+        for (const job of jobs) {
+          const answer = await runJob(job, { gate: { wait: gate }, load: new LiveLoadCounter(), clock });
+          answers.push(answered ? answered(answer) : answer);
+        }
+        return answers;
       }),
     compareOptions: () => ({ task: "tensor" }),
     onRuns: (_served, runs) => {
@@ -99,7 +106,7 @@ function open(scene: Scene = {}) {
       pinned: false,
       ...change,
     } as unknown as Offered);
-  return { shadow, offer, results, dropped, prepared, warnings, time };
+  return { shadow, offer, results, dropped, prepared, together, warnings, time };
 }
 
 /** A gate that lets through when it is told to. */
@@ -417,6 +424,34 @@ describe("what waits", () => {
     shadow.close();
   });
 
+  test.each([
+    ["four where as many wait", { seconds: 0.01, bytes: 1 }, 4],
+    ["two where it takes longer", { seconds: 0.08, bytes: 1 }, 2],
+    ["one where it takes long", { seconds: 0.3, bytes: 1 }, 1],
+    ["two where they are large", { seconds: 0.01, bytes: 600_000 }, 2],
+  ])("is run together: %s", async (_, { seconds, bytes }, most) => {
+    const { gate, waiting, release } = heldGate();
+    const { shadow, offer, results, dropped, together, time } = open({
+      gate,
+      answered: (answer) => {
+        time.seconds += seconds;
+        return answer;
+      },
+    });
+    const model = abc();
+    model.config.shadow.maxQueue = 6;
+    const inputs = [{ name: "x", datatype: "UINT8", shape: [bytes], data: new Uint8Array(bytes) }];
+    // One is run, the next is at the thread already.
+    for (let i = 0; i < 2; i += 1) offer(model, { inputs } as never);
+    await expect.poll(() => waiting.length).toBe(1);
+    for (let i = 0; i < 6; i += 1) offer(model, { inputs } as never);
+    await expect.poll(() => (release(), results.length)).toBe(8);
+    expect(together.slice(0, 2)).toEqual([1, 1]);
+    expect(Math.max(...together)).toBe(most);
+    expect(dropped).toEqual([]);
+    shadow.close();
+  });
+
   test("is bounded by its memory too", async () => {
     const { gate, waiting } = heldGate();
     const { shadow, offer, dropped } = open({ gate });
@@ -451,11 +486,20 @@ describe("what waits", () => {
 });
 
 describe("a fair queue", () => {
+  /** Whose items expire by number. */
+  function open<T>(mostBytes: number, expired: (item: T) => boolean = () => false) {
+    const shed: T[] = [];
+    const queue = new FairQueue<T>({ mostBytes, expired, onExpired: (item) => void shed.push(item) });
+    const push = (key: string, item: T, { most, bytes }: { most: number; bytes: number }) =>
+      queue.hasPlace(key, most) && queue.push(key, bytes, () => item);
+    return { queue, shed, push };
+  }
+
   test("keys in turn, a full one refused, the others not touched", () => {
-    const queue = new FairQueue<string>({ mostBytes: 100 });
-    const push = (key: string, item: string) => queue.push(key, () => item, { most: 2, bytes: 1 });
-    expect(["a1", "a2", "a3"].map((item) => push("a", item))).toEqual([true, true, false]);
-    expect(push("b", "b1")).toBe(true);
+    const { queue, push } = open<string>(100);
+    const offer = (key: string, item: string) => push(key, item, { most: 2, bytes: 1 });
+    expect(["a1", "a2", "a3"].map((item) => offer("a", item))).toEqual([true, true, false]);
+    expect(offer("b", "b1")).toBe(true);
     expect(queue.length).toBe(3);
     expect([queue.shift(), queue.shift(), queue.shift(), queue.shift()]).toEqual([
       "a1",
@@ -466,15 +510,29 @@ describe("a fair queue", () => {
   });
 
   test("what leaves it, by any way, frees its bytes", () => {
-    const queue = new FairQueue<number>({ mostBytes: 10 });
-    const fill = () => [1, 2, 3].map((item) => queue.push("a", () => item, { most: 9, bytes: 5 }));
+    let oldest = 0;
+    const { queue, shed, push } = open<number>(10, (item) => item < oldest);
+    const fill = (key = "a") => [1, 2, 3].map((item) => push(key, item, { most: 9, bytes: 5 }));
     expect(fill()).toEqual([true, true, false]);
     expect([queue.shift(), queue.shift()]).toEqual([1, 2]);
     expect(fill()).toEqual([true, true, false]);
-    expect(queue.shed((item) => item < 3)).toEqual([1, 2]);
-    expect(queue.length).toBe(0);
-    expect(fill()).toEqual([true, true, false]);
+    // Of another key, as memory is everyone's.
+    oldest = 3;
+    expect(push("b", 4, { most: 9, bytes: 5 })).toBe(true);
+    expect(shed).toEqual([1, 2]);
+    expect(queue.length).toBe(1);
     queue.clear();
+    oldest = 0;
     expect(fill()).toEqual([true, true, false]);
+  });
+
+  test("what has expired gives its place to what comes", () => {
+    let oldest = 0;
+    const { queue, shed, push } = open<number>(100, (item) => item < oldest);
+    const offer = (item: number) => push("a", item, { most: 2, bytes: 1 });
+    expect([1, 2, 3].map(offer)).toEqual([true, true, false]);
+    oldest = 2;
+    expect(offer(3)).toBe(true);
+    expect([shed, queue.shift(), queue.shift(), queue.shift()]).toEqual([[1], 2, 3, undefined]);
   });
 });
