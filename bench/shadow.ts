@@ -15,14 +15,14 @@ import { median, medianInterval, percentile } from "./support/statistics.ts";
 import { nearMs, watchStolen } from "./support/stolen.ts";
 
 const runCount = quick ? 2 : 5;
-const turns = quick ? 2 : 8;
+const turns = quick ? 2 : 9;
 /** Of a turn, and how much of its beginning is left out: connections are opened, and what rested is cold. */
-const seconds = quick ? 3 : 6;
+const seconds = quick ? 3 : 4;
 const warmUpMs = 1000;
 /** What is still queued for the shadow is worked off before the other gateway's turn. */
-const restMs = 700;
+const restMs = 500;
 /** After a stop every timer is due at once. */
-const settleMs = 500;
+const settleMs = 300;
 const request = binaryRequest(demo);
 const off = await makeRepository([demo], { engines: 3, settings: ["shadow: { sampleRate: 0 }"] });
 /**
@@ -115,12 +115,12 @@ async function measure(index: number, rate: number | undefined): Promise<{ run: 
   const without = await startGateway(off.path);
   const withShadow = await startGateway(on.path);
   try {
-    const capacities: number[] = [];
-    for (let n = 0; n < 3; n += 1) {
-      capacities.push(await capacityOf(without));
-      await capacityOf(withShadow);
-    }
-    const ratePerSecond = rate ?? Math.round(median(capacities.slice(1)) / 2);
+    // The first of each warms it up.
+    await capacityOf(without);
+    await capacityOf(withShadow);
+    const capacity = await capacityOf(without);
+    await capacityOf(withShadow);
+    const ratePerSecond = rate ?? Math.round(capacity / 2);
     process.kill(without.pid, "SIGSTOP");
     await turn(withShadow, ratePerSecond, 99, new Side());
     const run = { without: new Side(), with: new Side() };

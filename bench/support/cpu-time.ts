@@ -29,6 +29,12 @@ export function cpuShares(before: CpuTime, cores?: readonly number[]): { busy: n
   return { busy: (now.busy - before.busy) / total, stolen: (now.stolen - before.stolen) / total };
 }
 
+/** Ticks for which each core has been the hypervisor's, by their numbers (proc(5)). */
+export function stolenTicks(): ReadonlyMap<number, number> {
+  const lines = readFileSync("/proc/stat", "latin1").matchAll(/^cpu(\d+)(?: \d+){7} (\d+)/gm);
+  return new Map([...lines].map(([, core, ticks]) => [Number(core), Number(ticks)]));
+}
+
 /** Processor time of a process's first thread, in seconds: the one that serves. */
 export function firstThreadSeconds(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "latin1").split(" ")[0]) / 1e9;

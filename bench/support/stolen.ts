@@ -4,6 +4,7 @@ import { mkdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { root } from "./gateway.ts";
+import { stolenTicks } from "./cpu-time.ts";
 import { nowMs } from "./load.ts";
 import { serverCores } from "./options.ts";
 
@@ -27,16 +28,18 @@ export interface StolenWatch {
 /** What queued up before a core came back is worked off by then. */
 export const nearMs = 10;
 
-/** Undefined where it cannot be watched for: it takes Linux, a C compiler and the right to real-time priority. */
+/**
+ * By a program on each core, which takes a C compiler and the right to real-time priority; elsewhere by the kernel's count
+ * (proc(5)), which tells of 10 ms at a time. Undefined where there is neither.
+ */
 export async function watchStolen(): Promise<StolenWatch | undefined> {
   const path = compiled();
-  if (path === undefined) return undefined;
   const cores = serverCores ?? Array.from({ length: availableParallelism() }, (_, core) => core);
-  const watchers = cores.map((core) => watchCore(path, core));
+  const watchers = path === undefined ? [] : cores.map((core) => watchCore(path, core));
   const ready = await Promise.all(watchers.map((watcher) => watcher.ready));
-  if (!ready.every(Boolean)) {
+  if (path === undefined || !ready.every(Boolean)) {
     for (const watcher of watchers) await watcher.stop();
-    return undefined;
+    return watchCount(cores);
   }
   const beganMs = nowMs();
   return {
@@ -44,11 +47,7 @@ export async function watchStolen(): Promise<StolenWatch | undefined> {
       const watchedMs = (nowMs() - beganMs) * cores.length;
       const found = (await Promise.all(watchers.map((watcher) => watcher.stop()))).flat();
       const stolenMs = found.reduce((sum, { from, until }) => sum + until - from, 0);
-      const times = merged(found);
-      return {
-        share: stolenMs / watchedMs,
-        near: (ms) => (times[lastBefore(times, ms + nearMs)]?.until ?? -Infinity) >= ms - nearMs,
-      };
+      return { share: stolenMs / watchedMs, near: nearOneOf(merged(found)) };
     },
   };
 }
@@ -57,6 +56,42 @@ export async function watchStolen(): Promise<StolenWatch | undefined> {
 interface Time {
   readonly from: number;
   readonly until: number;
+}
+
+/** Of a tick of proc(5). */
+const tickMs = 10;
+const countPeriodMs = 5;
+
+/** The count of a core goes up by what it was elsewhere for, once it is back. */
+function watchCount(cores: readonly number[]): StolenWatch | undefined {
+  const read = () => ({ ms: nowMs(), ticks: stolenTicks() });
+  let last: ReturnType<typeof read>;
+  try {
+    last = read();
+  } catch {
+    return undefined;
+  }
+  const beganMs = last.ms;
+  const found: Time[] = [];
+  let stolenMs = 0;
+  function look(): void {
+    const now = read();
+    for (const core of cores) {
+      const elsewhereMs = tickMs * ((now.ticks.get(core) ?? 0) - (last.ticks.get(core) ?? 0));
+      stolenMs += elsewhereMs;
+      if (elsewhereMs > 0) found.push({ from: last.ms - elsewhereMs, until: now.ms });
+    }
+    last = now;
+  }
+  const timer = setInterval(look, countPeriodMs);
+  return {
+    stop() {
+      clearInterval(timer);
+      look();
+      const share = stolenMs / ((last.ms - beganMs) * cores.length);
+      return Promise.resolve({ share, near: nearOneOf(merged(found)) });
+    },
+  };
 }
 
 function watchCore(path: string, core: number): { ready: Promise<boolean>; stop(): Promise<Time[]> } {
@@ -97,6 +132,10 @@ function compiled(): string | undefined {
   }
   program = path;
   return program;
+}
+
+function nearOneOf(times: readonly Time[]): Stolen["near"] {
+  return (ms) => (times[lastBefore(times, ms + nearMs)]?.until ?? -Infinity) >= ms - nearMs;
 }
 
 /** In order, those that overlap as one. */

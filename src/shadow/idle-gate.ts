@@ -10,18 +10,18 @@ export interface IdleGate {
 
 /** How often a busy machine is looked at; its load is an average over a second. */
 const busyPollMs = 20;
-/** How often requests in flight are looked at: nobody tells when they are answered (see LiveLoadCounter). */
-const pollMs = 0.2;
 /** How long the calling thread sleeps at a stretch, deaf to messages and hosts. */
 const stretchSeconds = 0.002;
 
 /** For a thread of its own: it sleeps where a thread that serves would keep its clients waiting. */
 export function createIdleGate(options: {
   readonly load: LiveLoad;
+  /** How often requests in flight are looked at: nobody tells when they are answered (see LiveLoadCounter). */
+  readonly pollMs: number;
   readonly utilization: () => number;
   readonly seconds: () => number;
 }): IdleGate {
-  const { load, utilization, seconds: now } = options;
+  const { load, pollMs, utilization, seconds: now } = options;
 
   /** Sleeps until nothing is in flight, for a stretch at most. */
   function sleep(): void {
@@ -42,7 +42,8 @@ export function createIdleGate(options: {
           await setTimeout(Math.min(busyPollMs, left * 1000));
         } else {
           sleep();
-          await setImmediate();
+          // No turn of the event loop before the moment is used: at half load it is shorter than a millisecond.
+          if (load.inFlight > 0) await setImmediate();
         }
       }
     },

@@ -90,12 +90,16 @@ export async function runJob(
   }
 }
 
-/** Share of the time that shadow runs may take: waking hosts costs live requests even when they are idle-class. */
-const mostDuty = 0.75;
 const mostRestSeconds = 5;
 
-/** How long the machine is left to live requests after these: what runs for long, as on a busy machine, comes seldom. */
-export function restSeconds(runs: readonly Pick<JobRun, "startedSeconds" | "endedSeconds">[]): number {
+/**
+ * How long the machine is left to live requests after these: what runs for long, as on a busy machine, comes seldom.
+ * @param mostDuty share of the time that shadow runs may take, above 0, at most 1
+ */
+export function restSeconds(
+  runs: readonly Pick<JobRun, "startedSeconds" | "endedSeconds">[],
+  mostDuty: number,
+): number {
   const spentSeconds = runs.reduce((sum, run) => sum + run.endedSeconds - run.startedSeconds, 0);
   return Math.min(mostRestSeconds, spentSeconds * (1 / mostDuty - 1));
 }

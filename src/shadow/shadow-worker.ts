@@ -3,6 +3,7 @@ import { parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { blockThread } from "../core/block-thread.ts";
 import { clockFrom } from "../core/clock.ts";
 import { HostLostError, type Runner } from "../core/engine.ts";
+import { coreSplit } from "../core/cores.ts";
 import { makeThreadIdle } from "../core/idle-thread.ts";
 import { LiveLoadCounter } from "../core/live-load.ts";
 import type { Log } from "../core/log.ts";
@@ -20,7 +21,12 @@ const data = workerData as ThreadData;
 const clock = clockFrom(data.clockOrigin);
 const load = new LiveLoadCounter(data.load);
 const cpu = watchCpuLoad({ clock });
-const gate = createIdleGate({ load, utilization: () => cpu.utilization, seconds: clock.seconds });
+/**
+ * Waking hosts costs live requests even when they are idle-class, and so does looking for idle moments, unless shadow work
+ * has cores of its own.
+ */
+const { mostDuty, pollMs } = coreSplit() ? { mostDuty: 0.9, pollMs: 0.1 } : { mostDuty: 0.75, pollMs: 0.2 };
+const gate = createIdleGate({ load, pollMs, utilization: () => cpu.utilization, seconds: clock.seconds });
 const parts = { gate, load, clock };
 const notRun: ShadowAnswer = { runs: [], busy: true, comparisons: [], error: undefined };
 const pools = new Map<number, Pool>();
@@ -93,7 +99,7 @@ function run(jobs: readonly ShadowJob<number>[]): Promise<readonly ShadowAnswer[
     const answers: ShadowAnswer[] = [];
     for (const job of jobs) {
       const last = answers.at(-1);
-      if (last) await doze(restSeconds(last.runs));
+      if (last) await doze(restSeconds(last.runs, mostDuty));
       waiting -= 1;
       const ran =
         last?.busy === true ? notRun : await runJob({ ...job, hosts: job.hosts.map(runnerOf) }, parts);
@@ -101,7 +107,7 @@ function run(jobs: readonly ShadowJob<number>[]): Promise<readonly ShadowAnswer[
     }
     return answers;
   });
-  turn = done.then((answers) => doze(restSeconds(answers.at(-1)?.runs ?? [])));
+  turn = done.then((answers) => doze(restSeconds(answers.at(-1)?.runs ?? [], mostDuty)));
   return done;
 }
 

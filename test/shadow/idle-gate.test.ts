@@ -5,7 +5,7 @@ import { createIdleGate } from "../../src/shadow/idle-gate.ts";
 
 function open(utilization: () => number = () => 0) {
   const load = new LiveLoadCounter();
-  return { load, gate: createIdleGate({ load, utilization, seconds: systemClock.seconds }) };
+  return { load, gate: createIdleGate({ load, pollMs: 0.2, utilization, seconds: systemClock.seconds }) };
 }
 
 test("is open while nothing is in flight", async () => {

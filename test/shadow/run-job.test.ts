@@ -97,7 +97,8 @@ test("runs that cannot be compared are told with the reason", async () => {
 
 test("who ran for long rests for long, within bounds", () => {
   const ran = (seconds: number) => ({ startedSeconds: 1, endedSeconds: 1 + seconds });
-  expect(restSeconds([])).toBe(0);
-  expect(restSeconds([ran(0.3), ran(0.6)])).toBeCloseTo(0.3);
-  expect(restSeconds([ran(100)])).toBe(5);
+  expect(restSeconds([], 0.75)).toBe(0);
+  expect(restSeconds([ran(0.3), ran(0.6)], 0.75)).toBeCloseTo(0.3);
+  expect(restSeconds([ran(0.3), ran(0.6)], 0.9)).toBeCloseTo(0.1);
+  expect(restSeconds([ran(100)], 0.75)).toBe(5);
 });
