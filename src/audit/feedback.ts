@@ -166,58 +166,60 @@ function classesOf({ info, config: { labels } }: Model): number {
 
 interface Prediction {
   readonly engine: Engine;
-  predicted: number;
+  readonly predicted: number;
 }
 
-/** Of one request; `others` came from shadow runs. */
-interface Place {
-  key: string | undefined;
-  engine: Engine;
-  predicted: number;
-  others: Prediction[];
+/** Of every place one prediction: the first column has what clients were answered, the others what came from shadow runs. */
+interface Column {
+  readonly engines: (Engine | undefined)[];
+  readonly predicted: Float64Array;
 }
 
 /**
- * The latest requests with what each engine said. A ring whose places are used again: an object a request that
- * lives for 10,000 more would be copied by the collector twice and make it stop the gateway the more often.
+ * The latest requests with what each engine said, in a ring of columns: an object a request that lives for 10,000 more
+ * would be copied by the collector twice, and make it stop the gateway for longer and more often.
  */
 class RecentPredictions {
-  readonly #places: Place[] = [];
+  readonly #keys = Array.from<string | undefined>({ length: mostRemembered });
+  readonly #counts = new Uint32Array(mostRemembered);
+  readonly #columns: Column[] = [];
   readonly #byKey = new Map<string, number>();
   #next = 0;
 
   add(key: string, engine: Engine, predicted: number): void {
-    const at = this.#byKey.get(key);
-    if (at === undefined) return this.#remember(key, engine, predicted);
-    const place = this.#places[at] as Place;
-    const earlier = place.engine === engine ? place : place.others.find((other) => other.engine === engine);
-    if (earlier) earlier.predicted = predicted;
-    else place.others.push({ engine, predicted });
+    const place = this.#byKey.get(key) ?? this.#begin(key);
+    const count = this.#counts[place] as number;
+    let at = 0;
+    while (at < count && this.#columns[at]?.engines[place] !== engine) at += 1;
+    const column = (this.#columns[at] ??= {
+      engines: Array.from<Engine | undefined>({ length: mostRemembered }),
+      predicted: new Float64Array(mostRemembered),
+    });
+    column.engines[place] = engine;
+    column.predicted[place] = predicted;
+    this.#counts[place] = Math.max(count, at + 1);
   }
 
   /** What was predicted for the request, which is forgotten. */
   take(key: string): readonly Prediction[] | undefined {
-    const at = this.#byKey.get(key);
-    if (at === undefined) return undefined;
-    const place = this.#places[at] as Place;
+    const place = this.#byKey.get(key);
+    if (place === undefined) return undefined;
     this.#byKey.delete(key);
-    place.key = undefined;
-    return [{ engine: place.engine, predicted: place.predicted }, ...place.others];
+    this.#keys[place] = undefined;
+    return this.#columns.slice(0, this.#counts[place]).map(({ engines, predicted }) => ({
+      engine: engines[place] as Engine,
+      predicted: predicted[place] as number,
+    }));
   }
 
-  #remember(key: string, engine: Engine, predicted: number): void {
-    const at = this.#next;
-    this.#next = (at + 1) % mostRemembered;
-    const place = this.#places[at];
-    if (place) {
-      if (place.key !== undefined) this.#byKey.delete(place.key);
-      place.key = key;
-      place.engine = engine;
-      place.predicted = predicted;
-      if (place.others.length > 0) place.others = [];
-    } else {
-      this.#places.push({ key, engine, predicted, others: [] });
-    }
-    this.#byKey.set(key, at);
+  #begin(key: string): number {
+    const place = this.#next;
+    this.#next = (place + 1) % mostRemembered;
+    const before = this.#keys[place];
+    if (before !== undefined) this.#byKey.delete(before);
+    this.#keys[place] = key;
+    this.#counts[place] = 0;
+    this.#byKey.set(key, place);
+    return place;
   }
 }

@@ -1,15 +1,15 @@
-import type { Tensor } from "../core/tensor.ts";
+import type { Datatype, Tensor } from "../core/tensor.ts";
 
 const leastBytes = 4096;
 
 /**
- * Memory for the tensors of inputs that wait, used again and again. A request's own tensors that waited would outlive
- * two short collections and fill the old part of the heap: collecting that once a second held live requests up for 10 ms.
- * It is shared with the thread that runs them, so that they are not copied once more.
+ * Tensors for inputs that wait, used again and again, objects and all. A request's own that waited would outlive two short
+ * collections, which hold live requests up for the longer the more they find alive, and fill the old part of the heap, whose
+ * collection held them up for 10 ms. The memory is shared with the thread that runs them, so that it is not copied once more.
  */
 export class SpareMemory {
-  /** By size, which is a power of two. */
-  #spare = new Map<number, SharedArrayBuffer[]>();
+  /** By the size of their memory, which is a power of two. */
+  #spare = new Map<number, OwnTensor[]>();
   #spareBytes = 0;
   #mostBytes: number;
 
@@ -21,32 +21,48 @@ export class SpareMemory {
   /** The same tensors in memory from here. */
   copy(tensors: readonly Tensor[]): readonly Tensor[] {
     return tensors.map(({ name, datatype, shape, data }) => {
-      const own = new Uint8Array(this.#take(sizeOf(data)), 0, data.byteLength);
-      own.set(data);
-      return { name, datatype, shape, data: own };
+      const own = this.#take(data.byteLength);
+      own.name = name;
+      own.datatype = datatype;
+      if (!isSame(own.shape, shape)) own.shape = shape;
+      own.data.set(data);
+      return own;
     });
   }
 
   /** Of tensors from `copy` that nobody looks at any more. */
   giveBack(tensors: readonly Tensor[]): void {
-    for (const { data } of tensors) {
-      const memory = data.buffer as SharedArrayBuffer;
-      if (this.#spareBytes + memory.byteLength > this.#mostBytes) continue;
-      const alike = this.#spare.get(memory.byteLength);
-      if (alike) alike.push(memory);
-      else this.#spare.set(memory.byteLength, [memory]);
-      this.#spareBytes += memory.byteLength;
+    for (const tensor of tensors) {
+      const { byteLength } = tensor.data.buffer;
+      if (this.#spareBytes + byteLength > this.#mostBytes) continue;
+      const alike = this.#spare.get(byteLength);
+      if (alike) alike.push(tensor as OwnTensor);
+      else this.#spare.set(byteLength, [tensor as OwnTensor]);
+      this.#spareBytes += byteLength;
     }
   }
 
-  #take(bytes: number): SharedArrayBuffer {
-    const memory = this.#spare.get(bytes)?.pop();
-    if (!memory) return new SharedArrayBuffer(bytes);
-    this.#spareBytes -= bytes;
-    return memory;
+  #take(bytes: number): OwnTensor {
+    const size = Math.max(leastBytes, 2 ** Math.ceil(Math.log2(Math.max(1, bytes))));
+    const spare = this.#spare.get(size)?.pop();
+    if (!spare) {
+      const data = new Uint8Array(new SharedArrayBuffer(size), 0, bytes);
+      return { name: "", datatype: "UINT8", shape: [], data };
+    }
+    this.#spareBytes -= size;
+    if (spare.data.byteLength !== bytes) spare.data = new Uint8Array(spare.data.buffer, 0, bytes);
+    return spare;
   }
 }
 
-function sizeOf({ byteLength }: Uint8Array): number {
-  return Math.max(leastBytes, 2 ** Math.ceil(Math.log2(Math.max(1, byteLength))));
+/** A tensor as the pool writes it. */
+interface OwnTensor {
+  name: string;
+  datatype: Datatype;
+  shape: readonly number[];
+  data: Uint8Array;
+}
+
+function isSame(one: readonly number[], other: readonly number[]): boolean {
+  return one.length === other.length && one.every((size, at) => size === other[at]);
 }
