@@ -36,8 +36,8 @@ export class SpareMemory {
       const { byteLength } = tensor.data.buffer;
       if (this.#spareBytes + byteLength > this.#mostBytes) continue;
       const alike = this.#spare.get(byteLength);
-      if (alike) alike.push(tensor as OwnTensor);
-      else this.#spare.set(byteLength, [tensor as OwnTensor]);
+      if (alike) alike.push(tensor);
+      else this.#spare.set(byteLength, [tensor]);
       this.#spareBytes += byteLength;
     }
   }
