@@ -256,9 +256,13 @@ export function createShadow(options: {
   async function runAll(jobs: readonly Job[]): Promise<void> {
     const planned: Planned[] = [];
     for (const { served } of jobs) {
-      const plans = await plan(served);
-      if (typeof plans !== "string") planned.push(plans);
-      else if (!state.closed) onDropped(served.model.name, plans);
+      try {
+        const plans = await plan(served);
+        if (typeof plans !== "string") planned.push(plans);
+        else if (!state.closed) onDropped(served.model.name, plans);
+      } catch (error) {
+        fail(served, error);
+      }
     }
     if (planned.length === 0) return;
     let answers: readonly ShadowAnswer[];

@@ -6,6 +6,7 @@ import { silentLog } from "../../src/core/log.ts";
 import type { Engine } from "../../src/models/engine.ts";
 import { modelSchema } from "../../src/models/manifest.ts";
 import { Model } from "../../src/models/model.ts";
+import type { CompareOptions } from "../../src/compare/options.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
 import { FairQueue } from "../../src/shadow/fair-queue.ts";
 import { createTurns } from "../../src/core/turns.ts";
@@ -54,6 +55,7 @@ interface Scene {
   readonly random?: () => number;
   readonly onRuns?: (runs: readonly ShadowRun[]) => void;
   readonly onCompared?: (comparison: ShadowComparison) => void;
+  readonly compareOptions?: () => CompareOptions;
   /** What comes back from the thread instead of the answer. */
   readonly answered?: (answer: ShadowAnswer) => ShadowAnswer;
 }
@@ -82,7 +84,7 @@ function open(scene: Scene = {}) {
         }
         return answers;
       }),
-    compareOptions: () => ({ task: "tensor" }),
+    compareOptions: scene.compareOptions ?? (() => ({ task: "tensor" })),
     onRuns: (_served, runs) => {
       results.push(runs.map(({ engine }) => engine.id));
       onRuns?.(runs);
@@ -331,6 +333,22 @@ describe("what is counted", () => {
     offer(abc());
     await expect.poll(() => results.length).toBe(2);
     expect(dropped).toEqual(["failed"]);
+    shadow.close();
+  });
+
+  test("an input that could not be planned, and the next one is run", async () => {
+    let failing = true;
+    const { shadow, offer, results, dropped } = open({
+      compareOptions: () => {
+        if (failing) throw new Error("no");
+        return { task: "tensor" };
+      },
+    });
+    offer(abc());
+    await expect.poll(() => dropped).toEqual(["failed"]);
+    failing = false;
+    offer(abc());
+    await expect.poll(() => results.length).toBe(1);
     shadow.close();
   });
 
