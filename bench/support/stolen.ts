@@ -4,7 +4,7 @@ import { mkdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { root } from "./gateway.ts";
-import { stolenTicks } from "./cpu-time.ts";
+import { cpuTimes } from "./cpu-time.ts";
 import { nowMs } from "./load.ts";
 import { serverCores } from "./options.ts";
 
@@ -33,13 +33,18 @@ export const nearMs = 10;
  * (proc(5)), which tells of 10 ms at a time. Undefined where there is neither.
  */
 export async function watchStolen(): Promise<StolenWatch | undefined> {
-  const path = compiled();
   const cores = serverCores ?? Array.from({ length: availableParallelism() }, (_, core) => core);
-  const watchers = path === undefined ? [] : cores.map((core) => watchCore(path, core));
+  return (await watchCores(cores)) ?? watchCount(cores);
+}
+
+async function watchCores(cores: readonly number[]): Promise<StolenWatch | undefined> {
+  const path = compiled();
+  if (path === undefined) return undefined;
+  const watchers = cores.map((core) => watchCore(path, core));
   const ready = await Promise.all(watchers.map((watcher) => watcher.ready));
-  if (path === undefined || !ready.every(Boolean)) {
+  if (!ready.every(Boolean)) {
     for (const watcher of watchers) await watcher.stop();
-    return watchCount(cores);
+    return undefined;
   }
   const beganMs = nowMs();
   return {
@@ -64,7 +69,7 @@ const countPeriodMs = 5;
 
 /** The count of a core goes up by what it was elsewhere for, once it is back. */
 function watchCount(cores: readonly number[]): StolenWatch | undefined {
-  const read = () => ({ ms: nowMs(), ticks: stolenTicks() });
+  const read = () => ({ ms: nowMs(), times: cpuTimes() });
   let last: ReturnType<typeof read>;
   try {
     last = read();
@@ -77,7 +82,7 @@ function watchCount(cores: readonly number[]): StolenWatch | undefined {
   function look(): void {
     const now = read();
     for (const core of cores) {
-      const elsewhereMs = tickMs * ((now.ticks.get(core) ?? 0) - (last.ticks.get(core) ?? 0));
+      const elsewhereMs = tickMs * ((now.times.get(core)?.stolen ?? 0) - (last.times.get(core)?.stolen ?? 0));
       stolenMs += elsewhereMs;
       if (elsewhereMs > 0) found.push({ from: last.ms - elsewhereMs, until: now.ms });
     }

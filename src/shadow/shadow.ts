@@ -232,8 +232,8 @@ export function createShadow(options: {
   function take(): Job[] {
     const jobs: Job[] = [];
     let bytes = 0;
-    const most = Math.min(mostTogether, Math.max(1, mostTogetherSeconds / inputSeconds));
-    while (jobs.length + 1 <= most && bytes < mostTogetherBytes) {
+    const most = Math.min(mostTogether, Math.max(1, Math.floor(mostTogetherSeconds / inputSeconds)));
+    while (jobs.length < most && bytes < mostTogetherBytes) {
       const job = queue.shift();
       if (!job) break;
       if (stale(job)) {
