@@ -11,6 +11,7 @@ const benches = {
   memory: ["bench/memory.ts", "resident memory over 200,000 requests"],
   start: ["bench/start.ts", "start to ready with three engines"],
   shadow: ["bench/shadow.ts", "what shadow runs do to live requests at half load"],
+  overload: ["bench/overload.ts", "more clients than the queue holds, that ask again at once"],
   switch: ["bench/switch.ts", "1,000 switches under load"],
   "perf-analyzer": ["bench/perf-analyzer.mjs", "Triton's perf_analyzer against the gateway"],
   "host-hop": ["bench/host-hop.ts", "what the engine host adds to the engine"],

@@ -4,13 +4,18 @@
  * of one program differ, by what the compiler of JavaScript made of it), which take turns every few seconds: what the
  * machine does to one it does to the other. Whose turn it is not is stopped, so that nothing it does in the background
  * is counted as the other's. Both turns of a pair meet the same arrivals, and the order alternates.
+ *
+ * `--model=models/NAME --engines=ACTIVE,CANDIDATE,CANDIDATE` does it with engines of yours, as on a GPU, instead of three
+ * builds of the demo model by ONNX Runtime.
  */
+import { basename, resolve } from "node:path";
 import { cpuShares, cpuTime, firstThreadSeconds } from "./support/cpu-time.ts";
 import { metric, type Server, startGateway } from "./support/gateway.ts";
 import { startGenerator } from "./support/generator.ts";
 import { latenciesMs } from "./support/load.ts";
-import { places, print, quick, serverCores, tableHead, tableRow, tell } from "./support/options.ts";
-import { binaryRequest, demo, makeRepository } from "./support/repository.ts";
+import { option, places, print, quick, serverCores, tableHead, tableRow, tell } from "./support/options.ts";
+import { binaryRequest, copyModel, demo, makeRepository, modelServedAt } from "./support/repository.ts";
+import type { PreparedRequest } from "./support/http-client.ts";
 import { median, medianInterval, percentile } from "./support/statistics.ts";
 import { nearMs, watchStolen } from "./support/stolen.ts";
 
@@ -23,16 +28,30 @@ const warmUpMs = 1000;
 const restMs = 500;
 /** After a stop every timer is due at once. */
 const settleMs = 300;
-const request = binaryRequest(demo);
-const off = await makeRepository([demo], { engines: 3, settings: ["shadow: { sampleRate: 0 }"] });
 /**
  * Half of the capacity is two thirds of two cores already, and the load generator may take its part of them: with the
  * default of 0.7 shadow runs would hardly begin there.
  */
 const maxUtilization = 0.85;
-const shadow = `shadow: { sampleRate: 1, maxUtilization: ${maxUtilization} }`;
-const on = await makeRepository([demo], { engines: 3, settings: [shadow] });
+const folder = option("model");
+const model = folder === undefined ? demo.name : basename(resolve(folder));
+const engines = option("engines")?.split(",") ?? ["onnxruntime-1", "onnxruntime-2", "onnxruntime-3"];
+const [off, on] = await Promise.all([
+  repositoryWith({ sampleRate: 0 }),
+  repositoryWith({ sampleRate: 1, maxUtilization }),
+]);
 const generator = startGenerator();
+
+function repositoryWith(shadow: object): Promise<{ readonly path: string; remove(): void }> {
+  if (folder === undefined)
+    return makeRepository([demo], {
+      engines: engines.length,
+      settings: [`shadow: ${JSON.stringify(shadow)}`],
+    });
+  return Promise.resolve(
+    copyModel(resolve(folder), { engines, settings: { active: engines[0], reference: engines[0], shadow } }),
+  );
+}
 
 /** One gateway's turns of a run. */
 class Side {
@@ -63,7 +82,17 @@ interface Run {
   readonly with: Side;
 }
 
-async function turn(gateway: Server, ratePerSecond: number, seed: number, side: Side): Promise<void> {
+interface Load {
+  readonly request: PreparedRequest;
+  readonly ratePerSecond: number;
+}
+
+async function turn(
+  gateway: Server,
+  { request, ratePerSecond }: Load,
+  seed: number,
+  side: Side,
+): Promise<void> {
   process.kill(gateway.pid, "SIGCONT");
   await new Promise((resolve) => setTimeout(resolve, settleMs));
   const before = await compared(gateway);
@@ -98,16 +127,22 @@ function costOf({ without, with: withShadow }: Run): number {
 
 /** Requests whose outputs of a candidate were compared with the reference's: those of the one with fewer. */
 async function compared(gateway: Server): Promise<number> {
-  const counts = ["onnxruntime-2", "onnxruntime-3"].map((candidate) =>
-    metric(gateway, "comparisons_total", { candidate }),
-  );
+  const counts = engines.slice(1).map((candidate) => metric(gateway, "comparisons_total", { candidate }));
   return Math.min(...(await Promise.all(counts)));
 }
 
-async function capacityOf(gateway: Server): Promise<number> {
+async function capacityOf(gateway: Server, request: PreparedRequest): Promise<number> {
   const mode = { kind: "closed", concurrency: 4, seconds: 3 } as const;
   const { result } = await generator.run({ port: gateway.port, request, mode });
   return result.doneMs.length / result.seconds;
+}
+
+/**
+ * Where the engine is fast it is the thread that serves whose capacity it is, and a request that comes alone costs that
+ * thread up to twice of what one of several does: half of the capacity in a closed loop would be nearly all of it.
+ */
+function halfLoad(ratePerSecond: number, { threadSeconds }: Side): number {
+  return Math.round(ratePerSecond * Math.min(1, (0.5 * seconds) / threadSeconds));
 }
 
 /** @param rate requests a second; half of the capacity of the gateway without shadow when it is not known yet */
@@ -115,22 +150,27 @@ async function measure(index: number, rate: number | undefined): Promise<{ run: 
   const without = await startGateway(off.path);
   const withShadow = await startGateway(on.path);
   try {
+    const request = binaryRequest(await modelServedAt(without.port, model));
     // The first of each warms it up.
-    await capacityOf(without);
-    await capacityOf(withShadow);
-    const capacity = await capacityOf(without);
-    await capacityOf(withShadow);
-    const ratePerSecond = rate ?? Math.round(capacity / 2);
-    process.kill(without.pid, "SIGSTOP");
-    await turn(withShadow, ratePerSecond, 99, new Side());
+    await capacityOf(without, request);
+    await capacityOf(withShadow, request);
+    const capacity = await capacityOf(without, request);
+    await capacityOf(withShadow, request);
+    // And by arrivals, which are on many connections; a process is stopped only when its first turn is over.
+    process.kill(withShadow.pid, "SIGSTOP");
+    let load = { request, ratePerSecond: rate ?? Math.round(capacity / 2) };
+    const first = new Side();
+    await turn(without, load, 99, first);
+    if (rate === undefined) load = { request, ratePerSecond: halfLoad(load.ratePerSecond, first) };
+    await turn(withShadow, load, 99, new Side());
     const run = { without: new Side(), with: new Side() };
     for (let at = 0; at < turns; at += 1) {
       // A B, B A, A B, ...: what drifts meets both alike.
       const order = [["without", without] as const, ["with", withShadow] as const];
       if ((at + index) % 2 === 1) order.reverse();
-      for (const [name, gateway] of order) await turn(gateway, ratePerSecond, 100 * index + at, run[name]);
+      for (const [name, gateway] of order) await turn(gateway, load, 100 * index + at, run[name]);
     }
-    return { run, rate: ratePerSecond };
+    return { run, rate: load.ratePerSecond };
   } finally {
     for (const { pid } of [without, withShadow]) process.kill(pid, "SIGCONT");
     await Promise.all([without.close(), withShadow.close()]);
@@ -165,7 +205,7 @@ function percent(share: number): string {
 function report(rate: number, runs: readonly Run[]): void {
   const ms = (value: number): string => value.toFixed(3);
   print(
-    `\n${demo.name}, binary, open loop (Poisson), ${rate}/s: half of the capacity at concurrency 4${places(", ")}; a run is ` +
+    `\n${model}, ${engines.join(", ")} (the first is active), binary, open loop (Poisson), ${rate}/s: half of the capacity at concurrency 4, or what keeps the serving thread busy for half of the time${places(", ")}; a run is ` +
       `${turns} turns of ${seconds} s each with shadow and without, the first ${warmUpMs / 1000} s of each left out, latency from the scheduled arrival; maxUtilization ${maxUtilization}. ` +
       `Latencies are of requests that did not arrive within ${nearMs} ms of a moment when the hypervisor had a core ("stolen").\n`,
   );

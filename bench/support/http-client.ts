@@ -18,6 +18,8 @@ export interface IdTally {
 
 export interface HttpClient {
   send(): Promise<void>;
+  /** Opens connections, for arrivals that come whatever the server does: opening them in a jam would make it a longer one. */
+  open(count: number): Promise<void>;
   readonly ids: IdTally;
   close(): void;
 }
@@ -65,11 +67,20 @@ export function createHttpClient(port: number, request: PreparedRequest): HttpCl
     seen[id] = 1;
   }
 
+  function add(): Connection {
+    const connection = openConnection(port, request, onReply, (gone) => all.delete(gone));
+    all.add(connection);
+    return connection;
+  }
+
   return {
     ids,
+    async open(count) {
+      while (all.size < count) free.push(add());
+      await Promise.all([...all].map(({ opened }) => opened));
+    },
     async send() {
-      const connection = free.pop() ?? openConnection(port, request, onReply, (gone) => all.delete(gone));
-      all.add(connection);
+      const connection = free.pop() ?? add();
       const id = ids.sent;
       ids.sent += 1;
       if (id >= seen.length) {
@@ -77,8 +88,12 @@ export function createHttpClient(port: number, request: PreparedRequest): HttpCl
         larger.set(seen);
         seen = larger;
       }
-      await connection.exchange(id);
-      free.push(connection);
+      try {
+        await connection.exchange(id);
+      } finally {
+        // A request that was turned away leaves it as it was.
+        if (all.has(connection)) free.push(connection);
+      }
     },
     close() {
       for (const connection of all) connection.close();
@@ -87,6 +102,7 @@ export function createHttpClient(port: number, request: PreparedRequest): HttpCl
 }
 
 interface Connection {
+  readonly opened: Promise<void>;
   exchange(id: number): Promise<void>;
   close(): void;
 }
@@ -139,7 +155,13 @@ function openConnection(
     onGone(connection);
     waiting?.reject(new Error("the server closed the connection"));
   });
+  const opened = new Promise<void>((resolve, reject) =>
+    socket.once("connect", resolve).once("error", reject),
+  );
+  // Who sends on it is told as well.
+  opened.catch(() => {});
   const connection: Connection = {
+    opened,
     exchange: (id) =>
       new Promise((resolve, reject) => {
         waiting = { id, resolve, reject };

@@ -10,10 +10,15 @@ export interface LoadJob {
 
 export type LoadAnswer = { readonly result: LoadResult; readonly ids: IdTally };
 
-process.on("message", ({ port, request, mode }: LoadJob) => {
+/** What arrives in this time is under way at once where the server pauses for so long. */
+const pauseSeconds = 0.02;
+
+async function run({ port, request, mode }: LoadJob): Promise<LoadAnswer> {
   const client = createHttpClient(port, { ...request, bytes: Buffer.from(request.bytes) });
-  void runLoad(() => client.send(), mode).then((result) => {
-    client.close();
-    process.send?.({ result, ids: client.ids } satisfies LoadAnswer);
-  });
-});
+  if (mode.kind === "open") await client.open(Math.ceil(mode.ratePerSecond * pauseSeconds));
+  const result = await runLoad(() => client.send(), mode);
+  client.close();
+  return { result, ids: client.ids };
+}
+
+process.on("message", (job: LoadJob) => void run(job).then((answer) => process.send?.(answer)));

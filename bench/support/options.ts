@@ -2,11 +2,13 @@
 export const quick = process.argv.includes("--quick");
 
 /** `--server-cpus=0,1`: servers get these cores for themselves, so that the load generator takes nothing from them. */
-export const serverCores: readonly number[] | undefined = process.argv
-  .find((argument) => argument.startsWith("--server-cpus="))
-  ?.slice("--server-cpus=".length)
-  .split(",")
-  .map(Number);
+export const serverCores: readonly number[] | undefined = option("server-cpus")?.split(",").map(Number);
+
+/** The value of `--name=value`. */
+export function option(name: string): string | undefined {
+  const start = `--${name}=`;
+  return process.argv.find((argument) => argument.startsWith(start))?.slice(start.length);
+}
 
 /** For a heading after `separator`: who runs where. Nothing where all share the machine. */
 export function places(separator: string): string {

@@ -1,15 +1,19 @@
 import { execFile } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
+import { parse, stringify } from "yaml";
 import { idPlace, prepareRequest, type PreparedRequest } from "./http-client.ts";
 import { root } from "./gateway.ts";
 
 /** A model that benches load: one FP32 input. */
-export interface BenchModel {
+export interface ServedModel {
   readonly name: string;
-  readonly onnx: string;
   readonly input: { readonly name: string; readonly shape: readonly number[] };
+}
+
+export interface BenchModel extends ServedModel {
+  readonly onnx: string;
 }
 
 export const demo: BenchModel = {
@@ -60,13 +64,45 @@ export async function makeRepository(
 }
 
 /** Values as of a picture, the same for the same model. */
-export function inputValues({ input }: BenchModel): Float32Array {
+export function inputValues({ input }: ServedModel): Float32Array {
   const count = input.shape.reduce((product, size) => product * size, 1);
   return Float32Array.from({ length: count }, (_, i) => (Math.sin(i) + 1) / 2);
 }
 
+/**
+ * A repository in a new folder with these engines of a model that stands in another one. They need not run on this
+ * machine's processors: it is how engines on a GPU are measured. `settings` are instead of what model.yaml says.
+ * @throws Error when an engine is not there
+ */
+export function copyModel(
+  folder: string,
+  { engines, settings }: { readonly engines: readonly string[]; readonly settings: object },
+): { readonly path: string; remove(): void } {
+  const at = mkdtempSync(join(root, "bench/out/repository-"));
+  const copy = join(at, basename(folder));
+  for (const part of ["model.onnx", ...engines.map((id) => `engines/${id}`)])
+    cpSync(join(folder, part), join(copy, part), { recursive: true });
+  const config = parse(readFileSync(join(folder, "model.yaml"), "utf8")) as object;
+  // Its samples stay where they are.
+  writeFileSync(join(copy, "model.yaml"), stringify({ ...config, samples: undefined, ...settings }));
+  return { path: at, remove: () => rmSync(at, { recursive: true, force: true }) };
+}
+
+/** What a gateway says of a model's one input. @throws Error when there are more, or other values than FP32 */
+export async function modelServedAt(port: number, name: string): Promise<ServedModel> {
+  const response = await fetch(`http://127.0.0.1:${port}/v2/models/${name}`);
+  const { inputs } = (await response.json()) as {
+    inputs: { name: string; datatype: string; shape: number[] }[];
+  };
+  const [input] = inputs;
+  if (!input || inputs.length > 1 || input.datatype !== "FP32")
+    throw new Error(`${name} has inputs ${JSON.stringify(inputs)}: the bench sends one FP32 tensor`);
+  // A batch of one.
+  return { name, input: { name: input.name, shape: input.shape.map((size) => Math.max(1, size)) } };
+}
+
 /** An infer request with binary tensors both ways. */
-export function binaryRequest(model: BenchModel): PreparedRequest {
+export function binaryRequest(model: ServedModel): PreparedRequest {
   const values = inputValues(model);
   const { name, shape } = model.input;
   const input = `{"name":"${name}","datatype":"FP32","shape":[${shape.join(",")}],"parameters":{"binary_data_size":${values.byteLength}}}`;
@@ -82,7 +118,7 @@ export function jsonRequest(model: BenchModel): PreparedRequest {
   return prepareRequest(inferPath(model), `{${idPlace},"inputs":[${input}]}`);
 }
 
-function inferPath({ name }: BenchModel): string {
+function inferPath({ name }: Pick<BenchModel, "name">): string {
   return `/v2/models/${name}/infer`;
 }
 

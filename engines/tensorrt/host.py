@@ -4,6 +4,7 @@ import os
 
 import api
 import plan as plans
+from crosscheck_cuda import mps_enabled
 from crosscheck_host import BadRequest, Engine, LoadFailed, TensorSpec, serve
 from cuda import Cuda, CudaError
 from runner import Binding, LoadError, Runner
@@ -33,7 +34,7 @@ class TensorRTEngine(Engine):
         except LoadError as error:
             raise LoadFailed(str(error), error.remedy) from error
         self.runtime = {"name": "tensorrt", "version": trt.__version__}
-        self.device = {"kind": "cuda", **device}
+        self.device = {"kind": "cuda", "mps": mps_enabled(api.device_ordinal()), **device}
         self.inputs = [_spec(port) for port in self._runner.inputs]
         self.outputs = [_spec(port) for port in self._runner.outputs]
 

@@ -5,6 +5,7 @@ import time
 
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"  # before TVM is imported: its runtime part alone, no LLVM in the host
 
+from crosscheck_cuda import mps_enabled  # noqa: E402
 from crosscheck_host import LoadFailed  # noqa: E402
 
 from library_host import LibraryEngine, serve_library  # noqa: E402
@@ -108,7 +109,7 @@ class CudaEngine(GraphEngine):
         if not tvm.cuda(0).exist:
             raise LoadFailed("the engine is for a CUDA GPU, and none is here", "serve it on a machine with that GPU")
         super().__init__(tvm, artifact, description, tvm.cuda(0))
-        self.device = {"kind": "cuda", "name": self.tvm_device.device_name}
+        self.device = {"kind": "cuda", "name": self.tvm_device.device_name, "mps": mps_enabled()}
         self.on_device = [self.empty(spec, self.tvm_device) for spec in self.inputs]
         for place, array in zip(self.places, self.on_device):
             self.set_input_zero_copy(place, array)

@@ -27,9 +27,19 @@ export interface EngineResult {
 /** What a host tells about the engine it has loaded. */
 export interface EngineInfo {
   readonly runtime: { readonly name: string; readonly version: string };
-  readonly device: { readonly kind: string; readonly name: string };
+  readonly device: {
+    readonly kind: string;
+    readonly name: string;
+    /** Of a GPU that several processes use: whether they do at once (NVIDIA's MPS) instead of in turns. */
+    readonly mps?: boolean | undefined;
+  };
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
+}
+
+/** Whether processes have its device one after the other, each until it is switched to the next: a GPU without MPS. */
+export function isInTurns({ device }: Pick<EngineInfo, "device">): boolean {
+  return device.kind === "cuda" && device.mps !== true;
 }
 
 /** An engine that answers: a pool of host processes, an inline runtime, or a test's own. */

@@ -23,7 +23,7 @@ const tensors = z
 
 const engineInfo = z.object({
   runtime: z.object({ name: z.string(), version: z.string() }),
-  device: z.object({ kind: z.string(), name: z.string() }),
+  device: z.object({ kind: z.string(), name: z.string(), mps: z.boolean().optional() }),
   inputs: tensors,
   outputs: tensors.min(1),
 });

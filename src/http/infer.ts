@@ -12,6 +12,7 @@ import { encodeInferResponse, resolveOutputs } from "../protocol/v2-response.ts"
 import type { Access } from "./access.ts";
 import { readBody } from "./body.ts";
 import { sendError } from "./errors.ts";
+import { createRejections } from "./rejections.ts";
 import type { InferenceReply, InferenceService, ModelSignature } from "./services.ts";
 
 export interface InferHandlerOptions {
@@ -39,6 +40,8 @@ export function createInferHandler(
 ): (request: IncomingMessage, response: ServerResponse, model: string, version?: string) => Promise<void> {
   const { inference, access, bodyBytes, clock, log } = options;
   const limit = { bytes: bodyBytes, remedy: "send less, or raise limits.bodyBytes in crosscheck.yaml" };
+
+  const rejections = createRejections();
 
   return async (request, response, model, version) => {
     const receivedSeconds = clock.seconds();
@@ -113,6 +116,7 @@ export function createInferHandler(
       failedEngine = error.engine;
       if (error.code === "internal")
         log.error({ model, id, err: error.cause ?? error }, "infer request failed");
+      if (error.code === "busy") await rejections.turn();
       if (!gone) sendError(response, error);
     }
     try {

@@ -1,7 +1,7 @@
 import type { DifferenceSummary } from "../compare/difference.ts";
 import type { CompareOptions } from "../compare/options.ts";
 import type { Clock } from "../core/clock.ts";
-import type { Runner } from "../core/engine.ts";
+import { isInTurns, type Runner } from "../core/engine.ts";
 import type { Log } from "../core/log.ts";
 import { decodeError } from "../core/sent-error.ts";
 import { createSlices } from "../core/slices.ts";
@@ -10,6 +10,7 @@ import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import { FairQueue } from "./fair-queue.ts";
+import { type PaceName, paces } from "./pace.ts";
 import type { JobRun, ShadowAnswer, ShadowJob } from "./run-job.ts";
 import { SpareMemory } from "./spare-memory.ts";
 
@@ -108,6 +109,8 @@ export function createShadow(options: {
   const memory = new SpareMemory({ mostBytes: mostSpareBytes });
   const retryAt = new WeakMap<Engine, number>();
   const started = new WeakMap<Runner, Promise<void>>();
+  /** Models whose pace was warned of. */
+  const told = new WeakSet<Model>();
   let workers = 0;
   /** Of those sent last, from there to their answer, each. */
   let inputSeconds = Infinity;
@@ -149,6 +152,21 @@ export function createShadow(options: {
     return crew;
   }
 
+  /** Another engine may have become active, on another device. */
+  function paceOf(model: Model): PaceName {
+    const info = model.active?.info;
+    if (!info || !isInTurns(info)) return "usual";
+    if (!told.has(model)) {
+      told.add(model);
+      log.warn(
+        { model: model.name, gpu: info.device.name, perSecond: paces.inTurns.perSecond },
+        "processes have the GPU in turns, which makes live runs wait for it after each shadow run: few inputs are shadowed; " +
+          "start NVIDIA's MPS before the gateway (nvidia-cuda-mps-control -d) to have them use it at once",
+      );
+    }
+    return "inTurns";
+  }
+
   /** What every engine that can run is to run. A reason when there is nothing to run or nobody to run it for. */
   async function plan(served: ShadowedRequest): Promise<Planned | DropReason> {
     const { model, engine, inputs, outputs } = served;
@@ -167,6 +185,7 @@ export function createShadow(options: {
       base: placeOf(reference ?? model.active),
       replied: placeOf(engine),
       options: compareOptions(model),
+      pace: paceOf(model),
       maxUtilization: config.shadow.maxUtilization,
       patienceSeconds,
     };

@@ -4,6 +4,7 @@ import { createAuditor } from "../../src/audit/auditor.ts";
 import { createEvidenceKeeper } from "../../src/audit/evidence-keeper.ts";
 import { createFeedback } from "../../src/audit/feedback.ts";
 import { createLiveReport } from "../../src/audit/report/live-report.ts";
+import { limits } from "../../src/audit/report/limits.ts";
 import { timingOfSeries } from "../../src/audit/report/latency.ts";
 import { rankCompilers } from "../../src/audit/report/ranking.ts";
 import { renderReport } from "../../src/audit/report/render.ts";
@@ -11,6 +12,7 @@ import { type Report, type ReportEngine, reportSchema } from "../../src/audit/re
 import { openEngine } from "../../src/building/open-engine.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
 import { systemClock } from "../../src/core/clock.ts";
+import { isInTurns } from "../../src/core/engine.ts";
 import { silentLog } from "../../src/core/log.ts";
 import type { Tensor } from "../../src/core/tensor.ts";
 import { createTurns } from "../../src/core/turns.ts";
@@ -83,6 +85,16 @@ describe("a rendered report", () => {
     expect(html).not.toContain("<script>");
     expect(html).toContain("&#60;script&#62;");
     expect(renderReport({ ...report, verdictReason: nasty }, "md")).toContain(String.raw`\<script\>`);
+  });
+});
+
+describe("limits", () => {
+  it("tell of engines that had a GPU in turns, and only then", () => {
+    const device = (mps?: boolean) => ({ device: { kind: "cuda", name: "GPU", mps } });
+    expect([device(), device(false), device(true)].map(isInTurns)).toEqual([true, true, false]);
+    expect(isInTurns({ device: { kind: "cpu", name: "CPU" } })).toBe(false);
+    expect(limits("offline", { inTurns: true }).at(-1)).toContain("nvidia-cuda-mps-control -d");
+    expect(limits("offline").join("\n")).not.toContain("nvidia-cuda-mps-control");
   });
 });
 

@@ -69,6 +69,7 @@ function open(scene: Scene = {}) {
   const prepared: string[] = [];
   /** How many inputs went there at a time. */
   const together: number[] = [];
+  const paces: string[] = [];
   const time = { seconds: 0 };
   const clock = { ...systemClock, seconds: () => time.seconds };
   const turns = createTurns();
@@ -79,6 +80,7 @@ function open(scene: Scene = {}) {
         together.push(jobs.length);
         const answers: ShadowAnswer[] = [];
         for (const job of jobs) {
+          paces.push(job.pace);
           const answer = await runJob(job, { gate: { wait: gate }, load: new LiveLoadCounter(), clock });
           answers.push(answered ? answered(answer) : answer);
         }
@@ -108,7 +110,7 @@ function open(scene: Scene = {}) {
       pinned: false,
       ...change,
     } as unknown as Offered);
-  return { shadow, offer, results, dropped, prepared, together, warnings, time };
+  return { shadow, offer, results, dropped, prepared, together, paces, warnings, time };
 }
 
 /** A gate that lets through when it is told to. */
@@ -238,6 +240,26 @@ describe("shadow", () => {
     shadow.close();
     expect((model.active as Counted).started).toBe(started);
     expect(dropped).toEqual([]);
+  });
+
+  test("while the active engine is on a GPU that processes have in turns, few inputs are run, which is warned of once", async () => {
+    const { shadow, offer, results, paces, warnings } = open();
+    const on = (device: object) => Object.assign(engineOf("a"), { info: { device } });
+    const inTurns = modelOf(on({ kind: "cuda", name: "GPU", mps: false }), [engineOf("b")]);
+    const atOnce = modelOf(on({ kind: "cuda", name: "GPU", mps: true }), [engineOf("b")]);
+    const processor = modelOf(on({ kind: "cpu", name: "CPU" }), [engineOf("b")]);
+    const unknown = modelOf(on({ kind: "cuda", name: "GPU" }), [engineOf("b")]);
+    for (const model of [inTurns, atOnce, processor, inTurns, unknown]) {
+      offer(model);
+      await expect.poll(() => shadow.length).toBe(0);
+      await expect.poll(() => results.length).toBe(paces.length);
+    }
+    await expect.poll(() => paces).toEqual(["inTurns", "usual", "usual", "inTurns", "inTurns"]);
+    expect(warnings).toEqual([
+      expect.stringContaining("nvidia-cuda-mps-control -d"),
+      expect.stringContaining("nvidia-cuda-mps-control -d"),
+    ]);
+    shadow.close();
   });
 
   test("a shadow instance that is first loaded for a run is checked before it, and only once", async () => {

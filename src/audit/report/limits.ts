@@ -1,7 +1,10 @@
 import type { Report } from "./schema.ts";
 
-/** What a reader must not conclude. */
-export function limits(kind: Report["kind"]): string[] {
+/**
+ * What a reader must not conclude.
+ * @param inTurns engines that share a GPU in turns were measured beside each other
+ */
+export function limits(kind: Report["kind"], { inTurns = false } = {}): string[] {
   const common = [
     "This is a measurement, not a safety certification, and claims conformity with no standard.",
     "Every figure was measured on this machine at this time; none is taken from a publication.",
@@ -23,7 +26,13 @@ export function limits(kind: Report["kind"]): string[] {
             "bound on misses is for one look; a request that the engine failed on is a missed deadline, even if another engine answered it.",
           "Divergence figures cover the last five minutes, counts everything since the gateway started.",
         ];
-  return [...common, ...own];
+  const gpu = inTurns
+    ? [
+        "Engines ran in processes of their own that have the GPU in turns: each time includes switching the GPU to the process, " +
+          "some 0.1 ms, which one engine served alone does not pay. Start NVIDIA's MPS (nvidia-cuda-mps-control -d) to audit without.",
+      ]
+    : [];
+  return [...common, ...own, ...gpu];
 }
 
 type Row = Report["notApplicable"][number];

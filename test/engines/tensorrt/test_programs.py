@@ -196,6 +196,13 @@ class Programs(unittest.TestCase):
 
     # host
 
+    def test_the_host_tells_whether_processes_use_the_gpu_at_once(self):
+        for environment, mps in (({}, False), ({"FAKE_MPS": "1"}, True)):
+            with self.subTest(environment):
+                host = self.host(self.build(STATIC), environment)
+                self.assertIs(host.info["device"]["mps"], mps)
+                host.close()
+
     def test_the_host_answers_from_shared_memory_again_and_again(self):
         for environment in ({}, {"FAKE_CUDA_CANNOT_PIN": "1"}, {"CROSSCHECK_TENSORRT_GRAPH": "off"}, {"FAKE_TENSORRT": "not-capturable"}):
             with self.subTest(environment):

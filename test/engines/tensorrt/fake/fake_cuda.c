@@ -46,7 +46,7 @@ int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 8UL << 30; return 
 int cuDeviceGetUuid(unsigned char *uuid, int device) { for (int i = 0; i < 16; i++) uuid[i] = i; return device; }
 int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
-  *value = attribute == 75 ? 9 : attribute == 76 ? 0 : attribute == 16 ? 132 : 0;
+  *value = attribute == 75 ? 9 : attribute == 76 ? 0 : attribute == 16 ? 132 : attribute == 133 ? getenv("FAKE_MPS") != NULL : 0;
   return device;
 }
 int cuDevicePrimaryCtxSetFlags_v2(int device, unsigned flags) { return flags > 4 ? 1 : device; }

@@ -1,0 +1,61 @@
+import type { LiveLoad } from "../core/live-load.ts";
+
+/** How many inputs are run beside the live ones: a share of those, and so many a second besides. */
+export interface Pace {
+  readonly share: number;
+  readonly perSecond: number;
+}
+
+export type PaceName = keyof typeof paces;
+
+export const paces = {
+  /**
+   * Each input costs live requests a little, however idle the machine was when its runs began, and the verdicts take one
+   * observation a block of a second: more than this tells hardly more.
+   */
+  usual: { share: 0.1, perSecond: 100 },
+  /**
+   * On a GPU that processes have in turns, the live run after a shadow run waits for the GPU to be switched back: 0.13 ms on
+   * an H200, twice the time of a small engine (docs/results/tensorrt-h200.md).
+   */
+  inTurns: { share: 0, perSecond: 20 },
+} as const satisfies Record<string, Pace>;
+
+/** What has been saved up is used at once: an idle moment is long enough for a few. */
+const mostSaved = 4;
+
+/** Counts what the pace has earned since it was last asked. */
+export class Pacer {
+  readonly #pace: Pace;
+  readonly #load: Pick<LiveLoad, "begun">;
+  readonly #seconds: () => number;
+  #begun: number;
+  #at: number;
+  #saved = mostSaved;
+
+  constructor(
+    pace: Pace,
+    { load, seconds }: { readonly load: Pick<LiveLoad, "begun">; readonly seconds: () => number },
+  ) {
+    this.#pace = pace;
+    this.#load = load;
+    this.#seconds = seconds;
+    this.#begun = load.begun;
+    this.#at = seconds();
+  }
+
+  /** Takes an input's place when there is one. */
+  take(): boolean {
+    const { share, perSecond } = this.#pace;
+    const { begun } = this.#load;
+    const now = this.#seconds();
+    // The count is of 32 bits and goes round.
+    const earned = share * ((begun - this.#begun) >>> 0) + perSecond * (now - this.#at);
+    this.#saved = Math.min(mostSaved, this.#saved + earned);
+    this.#begun = begun;
+    this.#at = now;
+    if (this.#saved < 1) return false;
+    this.#saved -= 1;
+    return true;
+  }
+}
