@@ -23,7 +23,10 @@ try {
   print(tableHead(["clients", "answered/s", "turned away/s", "serving thread, us a request"]));
   for (const concurrency of clients) {
     const before = firstThreadSeconds(gateway.pid);
-    const { result } = await run(concurrency);
+    const { result, ids } = await run(concurrency);
+    const other = result.errors.find((error) => !error.startsWith("429"));
+    if (other !== undefined || ids.answered + result.failed !== ids.sent)
+      throw new Error(other ?? `${ids.sent} sent, ${ids.answered} answered, ${result.failed} turned away`);
     const answered = result.doneMs.length;
     const spent = firstThreadSeconds(gateway.pid) - before;
     print(

@@ -32,6 +32,11 @@ if (names.length === 0 || unknown.length > 0) {
   process.exit(unknown.length > 0 ? 2 : 0);
 }
 
+if (flags.includes("--save") && flags.some((flag) => flag.startsWith("--model="))) {
+  console.error("--save writes the demo model's figures; leave it out with --model");
+  process.exit(2);
+}
+
 await setup();
 for (const name of names) {
   const text = `${machine()}\n\n${await output(benches[name][0])}`;

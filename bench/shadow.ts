@@ -36,6 +36,10 @@ const maxUtilization = 0.85;
 const folder = option("model");
 const model = folder === undefined ? demo.name : basename(resolve(folder));
 const engines = option("engines")?.split(",") ?? ["onnxruntime-1", "onnxruntime-2", "onnxruntime-3"];
+if ((folder === undefined) !== (option("engines") === undefined) || engines.length < 2)
+  throw new Error(
+    "--model and --engines belong together: a model's folder, and its active engine and one candidate or more",
+  );
 const [off, on] = await Promise.all([
   repositoryWith({ sampleRate: 0 }),
   repositoryWith({ sampleRate: 1, maxUtilization }),
@@ -49,7 +53,10 @@ function repositoryWith(shadow: object): Promise<{ readonly path: string; remove
       settings: [`shadow: ${JSON.stringify(shadow)}`],
     });
   return Promise.resolve(
-    copyModel(resolve(folder), { engines, settings: { active: engines[0], reference: engines[0], shadow } }),
+    copyModel(resolve(folder), {
+      engines,
+      settings: { active: engines[0], reference: engines[0], policy: { mode: "off" }, shadow },
+    }),
   );
 }
 
@@ -139,13 +146,14 @@ async function capacityOf(gateway: Server, request: PreparedRequest): Promise<nu
 
 /**
  * Where the engine is fast it is the thread that serves whose capacity it is, and a request that comes alone costs that
- * thread up to twice of what one of several does: half of the capacity in a closed loop would be nearly all of it.
+ * thread up to twice of what one of several does: half of the capacity in a closed loop would be nearly all of it. About
+ * half, that is: at a lower rate each costs a little more. The table tells what came of it.
  */
 function halfLoad(ratePerSecond: number, { threadSeconds }: Side): number {
   return Math.round(ratePerSecond * Math.min(1, (0.5 * seconds) / threadSeconds));
 }
 
-/** @param rate requests a second; half of the capacity of the gateway without shadow when it is not known yet */
+/** @param rate requests a second; half load of the gateway without shadow when it is not known yet */
 async function measure(index: number, rate: number | undefined): Promise<{ run: Run; rate: number }> {
   const without = await startGateway(off.path);
   const withShadow = await startGateway(on.path);
@@ -156,7 +164,7 @@ async function measure(index: number, rate: number | undefined): Promise<{ run: 
     await capacityOf(withShadow, request);
     const capacity = await capacityOf(without, request);
     await capacityOf(withShadow, request);
-    // And by arrivals, which are on many connections; a process is stopped only when its first turn is over.
+    // And by arrivals, which are on many connections. `turn` stops a process at its end; this one has had none.
     process.kill(withShadow.pid, "SIGSTOP");
     let load = { request, ratePerSecond: rate ?? Math.round(capacity / 2) };
     const first = new Side();
@@ -205,7 +213,7 @@ function percent(share: number): string {
 function report(rate: number, runs: readonly Run[]): void {
   const ms = (value: number): string => value.toFixed(3);
   print(
-    `\n${model}, ${engines.join(", ")} (the first is active), binary, open loop (Poisson), ${rate}/s: half of the capacity at concurrency 4, or what keeps the serving thread busy for half of the time${places(", ")}; a run is ` +
+    `\n${model}, ${engines.join(", ")} (the first is active), binary, open loop (Poisson), ${rate}/s: half of the capacity at concurrency 4, or less where that would keep the serving thread busy for more than half of the time${places(", ")}; a run is ` +
       `${turns} turns of ${seconds} s each with shadow and without, the first ${warmUpMs / 1000} s of each left out, latency from the scheduled arrival; maxUtilization ${maxUtilization}. ` +
       `Latencies are of requests that did not arrive within ${nearMs} ms of a moment when the hypervisor had a core ("stolen").\n`,
   );
@@ -217,8 +225,10 @@ function report(rate: number, runs: readonly Run[]): void {
         "compared",
         "pairs/s",
         "serving thread, us each",
-        "busy without",
-        "busy with",
+        "serving thread busy without",
+        "with",
+        "cores busy without",
+        "with",
         "stolen without",
         "stolen with",
       ],
@@ -236,6 +246,7 @@ function report(rate: number, runs: readonly Run[]): void {
         percent(withShadow.compared / withShadow.requests),
         (withShadow.compared / (turns * seconds)).toFixed(0),
         costOf({ without, with: withShadow }).toFixed(0),
+        ...[without, withShadow].map((side) => percent(side.threadSeconds / (turns * seconds))),
         ...[percent(without.busy), percent(withShadow.busy)],
         ...[percent(without.stolen), percent(withShadow.stolen)],
       ]),

@@ -237,6 +237,7 @@ export async function createGateway(options: {
     onStarted: (model, engine) => selfChecks.check(model, engine),
     onDropped: (model, reason) => metrics.inc("shadow_dropped_total", { model, reason }),
     random,
+    live: inference.load,
     spareTime,
     clock,
     log,

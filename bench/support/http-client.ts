@@ -80,7 +80,10 @@ export function createHttpClient(port: number, request: PreparedRequest): HttpCl
       await Promise.all([...all].map(({ opened }) => opened));
     },
     async send() {
-      const connection = free.pop() ?? add();
+      let connection = free.pop();
+      // The server may have closed it meanwhile.
+      while (connection && !all.has(connection)) connection = free.pop();
+      connection ??= add();
       const id = ids.sent;
       ids.sent += 1;
       if (id >= seen.length) {
@@ -136,6 +139,8 @@ function openConnection(
     head = undefined;
     const { id, resolve, reject } = waiting ?? { id: -1, resolve: () => {}, reject: () => {} };
     waiting = undefined;
+    // What follows would be taken for the next reply.
+    if (left !== 0) socket.destroy();
     if (status !== "200" || left !== 0) {
       reject(new Error(`${status}: ${reply.toString("utf8", reply.indexOf("\r\n\r\n") + 4).slice(0, 200)}`));
       return;

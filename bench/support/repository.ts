@@ -91,6 +91,7 @@ export function copyModel(
 /** What a gateway says of a model's one input. @throws Error when there are more, or other values than FP32 */
 export async function modelServedAt(port: number, name: string): Promise<ServedModel> {
   const response = await fetch(`http://127.0.0.1:${port}/v2/models/${name}`);
+  if (!response.ok) throw new Error(`model "${name}": ${response.status} ${await response.text()}`);
   const { inputs } = (await response.json()) as {
     inputs: { name: string; datatype: string; shape: number[] }[];
   };

@@ -1,15 +1,15 @@
-"""What hosts of every compiler tell of a CUDA GPU, asked of the driver library: it is there wherever such a GPU works."""
+"""What Python hosts tell of a CUDA GPU, asked of the driver library: it is there wherever such a GPU works."""
 
 import ctypes
 
 _ATTRIBUTE_MPS_ENABLED = 133  # CU_DEVICE_ATTRIBUTE_MPS_ENABLED of cuda.h, since CUDA 12
 
 
-def mps_enabled(ordinal=0, library="libcuda.so.1"):
+def mps_enabled(ordinal=0):
     """Whether kernels of several processes run side by side on this GPU (NVIDIA's Multi-Process Service); without, they have it
     in turns. False also where the driver does not know."""
     try:
-        driver = ctypes.CDLL(library)
+        driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return False
     device, value = ctypes.c_int(), ctypes.c_int()

@@ -37,9 +37,14 @@ export interface EngineInfo {
   readonly outputs: readonly TensorSpec[];
 }
 
-/** Whether processes have its device one after the other, each until it is switched to the next: a GPU without MPS. */
+/** Whether processes may have its device one after the other, each until it is switched to the next: a GPU without MPS. */
 export function isInTurns({ device }: Pick<EngineInfo, "device">): boolean {
   return device.kind === "cuda" && device.mps !== true;
+}
+
+/** Whether several of these engines are known to have a GPU so. */
+export function shareInTurns(engines: readonly Pick<EngineInfo, "device">[]): boolean {
+  return engines.filter((info) => isInTurns(info) && info.device.mps === false).length > 1;
 }
 
 /** An engine that answers: a pool of host processes, an inline runtime, or a test's own. */

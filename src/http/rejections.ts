@@ -4,7 +4,7 @@
  * all rejections of a turn of the event loop, and of 1,500 answers a second 200 were left. So each turn has one rejection.
  */
 export interface Rejections {
-  /** Resolves when it is this one's turn; in any case within `mostMs`, for what waits holds its request. */
+  /** Resolves when it is this one's turn, or in the first turn after half a second: what waits holds its request. */
   turn(): Promise<void>;
 }
 

@@ -1,7 +1,7 @@
 import type { Cancellation } from "../core/cancellation.ts";
 import { GatewayError } from "../core/errors.ts";
 
-/** How many requests of one model run and wait; the rest is turned away, never silently delayed. */
+/** How many requests of one model run and wait; the rest is turned away instead of being kept. */
 export class Admission {
   readonly #concurrency: number;
   readonly #queue: number;

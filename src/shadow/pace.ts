@@ -1,6 +1,6 @@
 import type { LiveLoad } from "../core/live-load.ts";
 
-/** How many inputs are run beside the live ones: a share of those, and so many a second besides. */
+/** How many inputs are run beside the live ones: a share of the requests that come, and so many a second besides. */
 export interface Pace {
   readonly share: number;
   readonly perSecond: number;
@@ -21,7 +21,7 @@ export const paces = {
   inTurns: { share: 0, perSecond: 20 },
 } as const satisfies Record<string, Pace>;
 
-/** What has been saved up is used at once: an idle moment is long enough for a few. */
+/** What has been saved up is taken at once: requests come in bursts. */
 const mostSaved = 4;
 
 /** Counts what the pace has earned since it was last asked. */

@@ -7,7 +7,6 @@ import { encodeError, type SentError } from "../core/sent-error.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { compareRuns, type RunComparison } from "./compare-runs.ts";
 import type { IdleGate } from "./idle-gate.ts";
-import type { PaceName } from "./pace.ts";
 
 /** What is to be run on one served input and compared. Plain data, but for the hosts, which between threads are numbers. */
 export interface ShadowJob<Host> {
@@ -20,7 +19,6 @@ export interface ShadowJob<Host> {
   readonly base: number | undefined;
   readonly replied: number | undefined;
   readonly options: CompareOptions;
-  readonly pace: PaceName;
   readonly maxUtilization: number;
   /** How long each run may wait for an idle moment. */
   readonly patienceSeconds: number;

@@ -12,7 +12,6 @@ import { watchCpuLoad } from "../devices/cpu-load.ts";
 import { createPool, type Pool, type PoolEvent } from "../hosting/pool.ts";
 import { createIdleGate } from "./idle-gate.ts";
 import type { FromThread, Request, SentPoolOptions, ThreadData, ToThread } from "./messages.ts";
-import { type PaceName, Pacer, paces } from "./pace.ts";
 import { restSeconds, runJob, type ShadowAnswer, type ShadowJob } from "./run-job.ts";
 
 makeThreadIdle();
@@ -29,11 +28,6 @@ const cpu = watchCpuLoad({ clock });
 const { mostDuty, pollMs } = coreSplit() ? { mostDuty: 0.9, pollMs: 0.1 } : { mostDuty: 0.75, pollMs: 0.2 };
 const gate = createIdleGate({ load, pollMs, utilization: () => cpu.utilization, seconds: clock.seconds });
 const parts = { gate, load, clock };
-/** Of all models together. */
-const pacers: Readonly<Record<PaceName, Pacer>> = {
-  usual: new Pacer(paces.usual, { load, seconds: clock.seconds }),
-  inTurns: new Pacer(paces.inTurns, { load, seconds: clock.seconds }),
-};
 const notRun: ShadowAnswer = { runs: [], busy: true, comparisons: [], error: undefined };
 const pools = new Map<number, Pool>();
 /** How long this thread dozes after a job, and how long it is deaf meanwhile. */
@@ -106,7 +100,6 @@ function run(jobs: readonly ShadowJob<number>[]): Promise<readonly ShadowAnswer[
     for (const job of jobs) {
       const last = answers.at(-1);
       if (last) await doze(restSeconds(last.runs, mostDuty));
-      await paced(pacers[job.pace]);
       waiting -= 1;
       const ran =
         last?.busy === true ? notRun : await runJob({ ...job, hosts: job.hosts.map(runnerOf) }, parts);
@@ -116,14 +109,6 @@ function run(jobs: readonly ShadowJob<number>[]): Promise<readonly ShadowAnswer[
   });
   turn = done.then((answers) => doze(restSeconds(answers.at(-1)?.runs ?? [], mostDuty)));
   return done;
-}
-
-/** Waits for an input's place, as `doze` does. */
-async function paced(pacer: Pacer): Promise<void> {
-  while (!pacer.take()) {
-    blockThread(deafMs);
-    await setImmediate();
-  }
 }
 
 /**

@@ -2,6 +2,7 @@ import type { DifferenceSummary } from "../compare/difference.ts";
 import type { CompareOptions } from "../compare/options.ts";
 import type { Clock } from "../core/clock.ts";
 import { isInTurns, type Runner } from "../core/engine.ts";
+import type { LiveLoad } from "../core/live-load.ts";
 import type { Log } from "../core/log.ts";
 import { decodeError } from "../core/sent-error.ts";
 import { createSlices } from "../core/slices.ts";
@@ -10,17 +11,18 @@ import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import { FairQueue } from "./fair-queue.ts";
-import { type PaceName, paces } from "./pace.ts";
+import { type PaceName, Pacer, paces } from "./pace.ts";
 import type { JobRun, ShadowAnswer, ShadowJob } from "./run-job.ts";
 import { SpareMemory } from "./spare-memory.ts";
 
 /**
  * Why a served input was not shadowed, or not by all; a metric label, so the set is closed. engines_away: fewer than two
  * engines could run. no_reference: there were runs, but nothing to compare them with. failed: what came of the runs was
- * lost, as by a comparison that failed.
+ * lost, as by a comparison that failed. paced: as many as tell anything were taken (see pace.ts).
  */
 export type DropReason =
   | "sampled_out"
+  | "paced"
   | "queue_full"
   | "busy"
   | "stale"
@@ -97,18 +99,36 @@ export function createShadow(options: {
   readonly onStarted: (model: Model, engine: Engine) => Promise<void>;
   readonly onDropped: (model: string, reason: DropReason) => void;
   readonly random: () => number;
+  /** Live requests, of which a share is taken. */
+  readonly live: Pick<LiveLoad, "begun">;
   /** What this thread does of it is done between live requests: a compared input is as much work as one of those. */
   readonly spareTime: SpareTime;
   readonly clock: Clock;
   readonly log: Log;
 }): Shadow {
-  const { run, compareOptions, onRuns, onCompared, onStarted, onDropped, random, spareTime, clock, log } =
-    options;
+  const {
+    run,
+    compareOptions,
+    onRuns,
+    onCompared,
+    onStarted,
+    onDropped,
+    random,
+    live,
+    spareTime,
+    clock,
+    log,
+  } = options;
   // A long run may be under way: what will not be run any more gives its place and its memory to what comes.
   const queue = new FairQueue<Job>({ mostBytes: mostWaitingBytes, expired: stale, onExpired: drop });
   const memory = new SpareMemory({ mostBytes: mostSpareBytes });
   const retryAt = new WeakMap<Engine, number>();
   const started = new WeakMap<Runner, Promise<void>>();
+  /** Of all models together. */
+  const pacers: Readonly<Record<PaceName, Pacer>> = {
+    usual: new Pacer(paces.usual, { load: live, seconds: clock.seconds }),
+    inTurns: new Pacer(paces.inTurns, { load: live, seconds: clock.seconds }),
+  };
   /** Models whose pace was warned of. */
   const told = new WeakSet<Model>();
   let workers = 0;
@@ -152,19 +172,23 @@ export function createShadow(options: {
     return crew;
   }
 
-  /** Another engine may have become active, on another device. */
+  /** By the devices of all engines that are loaded: a candidate on the GPU is switched to under whoever is served there. */
   function paceOf(model: Model): PaceName {
-    const info = model.active?.info;
-    if (!info || !isInTurns(info)) return "usual";
-    if (!told.has(model)) {
-      told.add(model);
-      log.warn(
-        { model: model.name, gpu: info.device.name, perSecond: paces.inTurns.perSecond },
-        "processes have the GPU in turns, which makes live runs wait for it after each shadow run: few inputs are shadowed; " +
-          "start NVIDIA's MPS before the gateway (nvidia-cuda-mps-control -d) to have them use it at once",
-      );
+    for (const { info } of model.engines.values()) {
+      if (!info || !isInTurns(info)) continue;
+      if (!told.has(model)) {
+        told.add(model);
+        const { name: gpu, mps } = info.device;
+        const why =
+          mps === undefined
+            ? "a host does not tell whether processes use the GPU at once (NVIDIA's MPS); if they have it in turns, live runs wait for it after each shadow run"
+            : "processes have the GPU in turns, so live runs wait for it after each shadow run; to have it used at once, start NVIDIA's MPS before the gateway (nvidia-cuda-mps-control -d)";
+        const { perSecond } = paces.inTurns;
+        log.warn({ model: model.name, gpu, perSecond }, `few inputs are shadowed: ${why}`);
+      }
+      return "inTurns";
     }
-    return "inTurns";
+    return "usual";
   }
 
   /** What every engine that can run is to run. A reason when there is nothing to run or nobody to run it for. */
@@ -185,7 +209,6 @@ export function createShadow(options: {
       base: placeOf(reference ?? model.active),
       replied: placeOf(engine),
       options: compareOptions(model),
-      pace: paceOf(model),
       maxUtilization: config.shadow.maxUtilization,
       patienceSeconds,
     };
@@ -320,8 +343,9 @@ export function createShadow(options: {
       const { sampleRate, maxQueue } = model.config.shadow;
       if (state.closed || pinned || !model.isShadowed) return;
       if (random() >= sampleRate) return onDropped(model.name, "sampled_out");
-      const room = queue.hasPlace(model.name, maxQueue);
-      if (!room || !queue.push(model.name, bytesOf(served), () => keep(served)))
+      if (!queue.hasPlace(model.name, maxQueue)) return onDropped(model.name, "queue_full");
+      if (!pacers[paceOf(model)].take()) return onDropped(model.name, "paced");
+      if (!queue.push(model.name, bytesOf(served), () => keep(served)))
         return onDropped(model.name, "queue_full");
       if (workers >= mostAtOnce) return;
       workers += 1;

@@ -12,7 +12,7 @@ import { type Report, type ReportEngine, reportSchema } from "../../src/audit/re
 import { openEngine } from "../../src/building/open-engine.ts";
 import { createRandom } from "../../src/compare/statistics/random.ts";
 import { systemClock } from "../../src/core/clock.ts";
-import { isInTurns } from "../../src/core/engine.ts";
+import { isInTurns, shareInTurns } from "../../src/core/engine.ts";
 import { silentLog } from "../../src/core/log.ts";
 import type { Tensor } from "../../src/core/tensor.ts";
 import { createTurns } from "../../src/core/turns.ts";
@@ -93,6 +93,8 @@ describe("limits", () => {
     const device = (mps?: boolean) => ({ device: { kind: "cuda", name: "GPU", mps } });
     expect([device(), device(false), device(true)].map(isInTurns)).toEqual([true, true, false]);
     expect(isInTurns({ device: { kind: "cpu", name: "CPU" } })).toBe(false);
+    expect(shareInTurns([device(false), device(true), device()])).toBe(false);
+    expect(shareInTurns([device(false), device(true), device(false)])).toBe(true);
     expect(limits("offline", { inTurns: true }).at(-1)).toContain("nvidia-cuda-mps-control -d");
     expect(limits("offline").join("\n")).not.toContain("nvidia-cuda-mps-control");
   });

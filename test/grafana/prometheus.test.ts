@@ -102,10 +102,15 @@ describe.skipIf(missing !== undefined)(`Prometheus (${missing ?? "the Debian pac
   });
 
   it("evaluates every rule without an error", async () => {
-    const { groups } = (await prometheus.get("/api/v1/rules")) as {
-      groups: { rules: { name: string; health: string; lastError?: string }[] }[];
+    const rules = async () => {
+      const { groups } = (await prometheus.get("/api/v1/rules")) as {
+        groups: { rules: { name: string; health: string; lastError?: string }[] }[];
+      };
+      return groups.flatMap((group) => group.rules);
     };
-    const unhealthy = groups.flatMap((group) => group.rules).filter((rule) => rule.health !== "ok");
+    // Groups are evaluated one after another from the start on.
+    await expect.poll(async () => (await rules()).every(({ health }) => health !== "unknown")).toBe(true);
+    const unhealthy = (await rules()).filter(({ health }) => health !== "ok");
     expect(unhealthy).toEqual([]);
   });
 

@@ -33,7 +33,6 @@ function run(hosts: Runner[], change: Partial<ShadowJob<Runner>> = {}, gate = ()
     base: 0,
     replied: undefined,
     options: { task: "classification" },
-    pace: "usual",
     maxUtilization: 1,
     patienceSeconds: 1,
     ...change,

@@ -69,7 +69,6 @@ function open({ limitSeconds = 30 } = {}) {
     base: 0,
     replied: 0,
     options: { task: "tensor" } as const,
-    pace: "usual" as const,
     maxUtilization: 1,
     patienceSeconds: 20,
     ...change,
@@ -160,17 +159,6 @@ test("several at a time are answered in their order; the rest of them wait for n
     { runs: [], busy: true },
     { runs: [], busy: true },
   ]);
-});
-
-test("no more are run a second than the pace of their model's device", async () => {
-  const { thread, pool, jobOf } = open();
-  const one = pool();
-  await one.start();
-  const jobs = Array.from({ length: 8 }, () => jobOf([one], commands.nothing, { pace: "inTurns" }));
-  const answers = await thread.run(jobs);
-  const began = answers.map(({ runs }) => runs[0]?.startedSeconds ?? Number.NaN);
-  // Four have been saved up; 20 a second after them.
-  expect((began[7] as number) - (began[3] as number)).toBeGreaterThan(0.15);
 });
 
 test("errors come back as what they are", async () => {

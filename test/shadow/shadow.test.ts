@@ -69,8 +69,8 @@ function open(scene: Scene = {}) {
   const prepared: string[] = [];
   /** How many inputs went there at a time. */
   const together: number[] = [];
-  const paces: string[] = [];
   const time = { seconds: 0 };
+  const live = { begun: 0 };
   const clock = { ...systemClock, seconds: () => time.seconds };
   const turns = createTurns();
   const shadow = createShadow({
@@ -80,7 +80,6 @@ function open(scene: Scene = {}) {
         together.push(jobs.length);
         const answers: ShadowAnswer[] = [];
         for (const job of jobs) {
-          paces.push(job.pace);
           const answer = await runJob(job, { gate: { wait: gate }, load: new LiveLoadCounter(), clock });
           answers.push(answered ? answered(answer) : answer);
         }
@@ -95,12 +94,15 @@ function open(scene: Scene = {}) {
     onStarted: (_model, { id }) => Promise.resolve(void prepared.push(id)),
     onDropped: (_model, reason) => dropped.push(reason),
     random,
+    live,
     spareTime: { wait: () => Promise.resolve() },
     clock,
     log: { ...silentLog, warn: (_, message) => void warnings.push(message) },
   });
   type Offered = Parameters<typeof shadow.offer>[0];
-  const offer = (model: Model, change: Partial<Offered> = {}) =>
+  /** One of as many requests as earn its place. */
+  const offer = (model: Model, change: Partial<Offered> = {}, requests = 10) => {
+    live.begun += requests;
     shadow.offer({
       id: "r",
       model,
@@ -110,7 +112,8 @@ function open(scene: Scene = {}) {
       pinned: false,
       ...change,
     } as unknown as Offered);
-  return { shadow, offer, results, dropped, prepared, together, paces, warnings, time };
+  };
+  return { shadow, offer, results, dropped, prepared, together, warnings, time };
 }
 
 /** A gate that lets through when it is told to. */
@@ -242,23 +245,47 @@ describe("shadow", () => {
     expect(dropped).toEqual([]);
   });
 
-  test("while the active engine is on a GPU that processes have in turns, few inputs are run, which is warned of once", async () => {
-    const { shadow, offer, results, paces, warnings } = open();
-    const on = (device: object) => Object.assign(engineOf("a"), { info: { device } });
-    const inTurns = modelOf(on({ kind: "cuda", name: "GPU", mps: false }), [engineOf("b")]);
-    const atOnce = modelOf(on({ kind: "cuda", name: "GPU", mps: true }), [engineOf("b")]);
-    const processor = modelOf(on({ kind: "cpu", name: "CPU" }), [engineOf("b")]);
-    const unknown = modelOf(on({ kind: "cuda", name: "GPU" }), [engineOf("b")]);
-    for (const model of [inTurns, atOnce, processor, inTurns, unknown]) {
+  test("one in ten is taken, and what is not is counted", async () => {
+    const { shadow, offer, results, dropped } = open();
+    const model = modelOf(engineOf("a"), [engineOf("b")]);
+    // Four have been saved up.
+    for (let n = 0; n < 24; n += 1) {
+      offer(model, {}, 1);
+      await expect.poll(() => shadow.length).toBe(0);
+    }
+    await expect.poll(() => results.length).toBe(6);
+    expect(dropped).toEqual(Array.from({ length: 18 }, () => "paced"));
+    shadow.close();
+  });
+
+  test.each([
+    ["that processes have in turns", { kind: "cuda", name: "GPU", mps: false }, "nvidia-cuda-mps-control -d"],
+    ["whose host does not tell", { kind: "cuda", name: "GPU" }, "does not tell"],
+  ])("while an engine is on a GPU %s few are taken, which is warned of once", async (_, device, words) => {
+    const { shadow, offer, results, dropped, warnings, time } = open();
+    const model = modelOf(engineOf("a"), [Object.assign(engineOf("b"), { info: { device } })]);
+    for (let n = 0; n < 10; n += 1) {
       offer(model);
       await expect.poll(() => shadow.length).toBe(0);
-      await expect.poll(() => results.length).toBe(paces.length);
     }
-    await expect.poll(() => paces).toEqual(["inTurns", "usual", "usual", "inTurns", "inTurns"]);
-    expect(warnings).toEqual([
-      expect.stringContaining("nvidia-cuda-mps-control -d"),
-      expect.stringContaining("nvidia-cuda-mps-control -d"),
-    ]);
+    await expect.poll(() => results.length).toBe(4);
+    time.seconds += 0.05;
+    offer(model);
+    await expect.poll(() => results.length).toBe(5);
+    expect(dropped).toEqual(Array.from({ length: 6 }, () => "paced"));
+    expect(warnings).toEqual([expect.stringContaining(words)]);
+    shadow.close();
+  });
+
+  test("a GPU that processes use at once is like the processor", async () => {
+    const { shadow, offer, results, dropped, warnings } = open();
+    const on = (device: object) => Object.assign(engineOf("a"), { info: { device } });
+    const engines = [on({ kind: "cuda", name: "GPU", mps: true }), on({ kind: "cpu", name: "CPU" })];
+    for (let n = 0; n < 10; n += 1) {
+      offer(modelOf(engines[n % 2] as Engine, [engineOf("b")]));
+      await expect.poll(() => results.length).toBe(n + 1);
+    }
+    expect([dropped, warnings]).toEqual([[], []]);
     shadow.close();
   });
 

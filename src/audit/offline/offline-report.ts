@@ -3,7 +3,7 @@ import { lotteryGroups } from "../../building/lottery-groups.ts";
 import { quantileRatioBootstrap } from "../../compare/statistics/block-bootstrap.ts";
 import { buildShare } from "../../compare/statistics/build-share.ts";
 import { createRandom } from "../../compare/statistics/random.ts";
-import { isInTurns } from "../../core/engine.ts";
+import { shareInTurns } from "../../core/engine.ts";
 import type { TensorSpec } from "../../core/tensor.ts";
 import { isStatic } from "../../hosting/fit.ts";
 import type { ModelConfig } from "../../models/manifest.ts";
@@ -102,7 +102,7 @@ export async function offlineReport(options: OfflineReportOptions): Promise<Repo
     worstInputs: measurement.worst.list(),
     ranking: rankCompilers(body),
     notApplicable: notApplicable({ ...body, kind: "offline", platform }),
-    limits: limits("offline", { inTurns: records.filter(({ info }) => isInTurns(info)).length > 1 }),
+    limits: limits("offline", { inTurns: shareInTurns(records.map(({ info }) => info)) }),
   };
 }
 

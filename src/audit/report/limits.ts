@@ -28,8 +28,8 @@ export function limits(kind: Report["kind"], { inTurns = false } = {}): string[]
         ];
   const gpu = inTurns
     ? [
-        "Engines ran in processes of their own that have the GPU in turns: each time includes switching the GPU to the process, " +
-          "some 0.1 ms, which one engine served alone does not pay. Start NVIDIA's MPS (nvidia-cuda-mps-control -d) to audit without.",
+        "Engines ran in processes of their own that have the GPU in turns: a time may include switching the GPU to the process, " +
+          "which an engine served alone does not pay. Under NVIDIA's MPS (nvidia-cuda-mps-control -d) it is without.",
       ]
     : [];
   return [...common, ...own, ...gpu];

@@ -1,5 +1,6 @@
 import { clopperPearsonUpper } from "../../compare/statistics/clopper-pearson.ts";
 import type { Clock } from "../../core/clock.ts";
+import { shareInTurns } from "../../core/engine.ts";
 import type { TensorSpec } from "../../core/tensor.ts";
 import type { TimedReading } from "../../devices/reading.ts";
 import type { Engine } from "../../models/engine.ts";
@@ -90,7 +91,7 @@ async function liveReport(model: Model, options: LiveReportOptions): Promise<Rep
     worstInputs: [],
     ranking: rankCompilers(body),
     notApplicable: notApplicable({ ...body, kind: "live", platform }),
-    limits: limits("live"),
+    limits: limits("live", { inTurns: shareInTurns(shown.flatMap(({ info }) => info ?? [])) }),
   };
 }
 
