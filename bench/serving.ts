@@ -15,7 +15,7 @@ import { childrenOf, cpuSecondsOf, root, type Server, startGateway, startServer 
 import { startGenerator } from "./support/generator.ts";
 import type { PreparedRequest } from "./support/http-client.ts";
 import { latenciesMs, type LoadMode, type LoadResult, runLoad } from "./support/load.ts";
-import { print, quick, tableHead, tableRow, tell } from "./support/options.ts";
+import { option, print, quick, tableHead, tableRow, tell } from "./support/options.ts";
 import {
   artifactOf,
   type BenchModel,
@@ -49,7 +49,7 @@ interface Figures {
 }
 
 /** `--only=TEXT`: only what holds it, as in "traffic-signs, concurrency 4". */
-const only = process.argv.find((argument) => argument.startsWith("--only="))?.slice("--only=".length) ?? "";
+const only = option("only") ?? "";
 const rounds = quick ? 2 : 5;
 const seconds = quick ? 0.7 : 1.2;
 

@@ -12,10 +12,10 @@ import { basename, resolve } from "node:path";
 import { cpuShares, cpuTime, firstThreadSeconds } from "./support/cpu-time.ts";
 import { metric, type Server, startGateway } from "./support/gateway.ts";
 import { startGenerator } from "./support/generator.ts";
+import type { PreparedRequest } from "./support/http-client.ts";
 import { latenciesMs } from "./support/load.ts";
 import { option, places, print, quick, serverCores, tableHead, tableRow, tell } from "./support/options.ts";
 import { binaryRequest, copyModel, demo, makeRepository, modelServedAt } from "./support/repository.ts";
-import type { PreparedRequest } from "./support/http-client.ts";
 import { median, medianInterval, percentile } from "./support/statistics.ts";
 import { nearMs, watchStolen } from "./support/stolen.ts";
 
@@ -40,24 +40,19 @@ if ((folder === undefined) !== (option("engines") === undefined) || engines.leng
   throw new Error(
     "--model and --engines belong together: a model's folder, and its active engine and one candidate or more",
   );
-const [off, on] = await Promise.all([
-  repositoryWith({ sampleRate: 0 }),
-  repositoryWith({ sampleRate: 1, maxUtilization }),
-]);
+// One after the other: the first compiles what is not there yet.
+const off = await repositoryWith({ sampleRate: 0 });
+const on = await repositoryWith({ sampleRate: 1, maxUtilization });
 const generator = startGenerator();
 
-function repositoryWith(shadow: object): Promise<{ readonly path: string; remove(): void }> {
+async function repositoryWith(shadow: object): Promise<{ readonly path: string; remove(): void }> {
   if (folder === undefined)
     return makeRepository([demo], {
       engines: engines.length,
       settings: [`shadow: ${JSON.stringify(shadow)}`],
     });
-  return Promise.resolve(
-    copyModel(resolve(folder), {
-      engines,
-      settings: { active: engines[0], reference: engines[0], policy: { mode: "off" }, shadow },
-    }),
-  );
+  const settings = { active: engines[0], reference: engines[0], policy: { mode: "off" }, shadow };
+  return copyModel(resolve(folder), { engines, settings });
 }
 
 /** One gateway's turns of a run. */

@@ -119,7 +119,7 @@ export function jsonRequest(model: BenchModel): PreparedRequest {
   return prepareRequest(inferPath(model), `{${idPlace},"inputs":[${input}]}`);
 }
 
-function inferPath({ name }: Pick<BenchModel, "name">): string {
+function inferPath({ name }: ServedModel): string {
   return `/v2/models/${name}/infer`;
 }
 

@@ -99,7 +99,7 @@ def fingerprint(library):
 def import_error(cause):
     text = str(cause)
     found = re.search(r"(?:operators are not supported for frontend ONNX|[Oo]perator|op)[:\s]+['\"]?([A-Za-z][\w., ]*)['\"]? ?(?:is not|are not|not)?", text)
-    # TVM says it either way, or by its class.
+    # What TVM itself says of an operator that it lacks, either way, or by its class: no mark of unfinished work here.
     if "not supported" in text or "not implemented" in text.lower() or isinstance(cause, tvm.error.OpNotImplemented):
         name = found.group(1).strip() if found else last_line(cause)
         return CompileError(f"operator {name} is not supported by TVM {tvm.__version__}", "use another compiler, or replace the operator")

@@ -44,7 +44,7 @@ export function isInTurns({ device }: Pick<EngineInfo, "device">): boolean {
 
 /** Whether several of these engines are known to have a GPU so. */
 export function shareInTurns(engines: readonly Pick<EngineInfo, "device">[]): boolean {
-  return engines.filter((info) => isInTurns(info) && info.device.mps === false).length > 1;
+  return engines.filter(({ device }) => device.kind === "cuda" && device.mps === false).length > 1;
 }
 
 /** An engine that answers: a pool of host processes, an inline runtime, or a test's own. */
