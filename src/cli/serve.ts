@@ -78,6 +78,7 @@ async function serve(options: {
     impatient.unref();
     await server.close({ drainMs });
     await gateway.close();
+    clearTimeout(impatient);
     clearInterval(alive);
   }
 }

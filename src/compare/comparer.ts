@@ -1,6 +1,6 @@
 import type { Worker } from "node:worker_threads";
 import type { Tensor } from "../core/tensor.ts";
-import { startThread } from "../core/worker-thread.ts";
+import { endThread, startThread } from "../core/worker-thread.ts";
 import type { Difference } from "./difference.ts";
 import type { CompareOptions } from "./options.ts";
 
@@ -98,8 +98,9 @@ export function createComparer({ limitSeconds = usualLimitSeconds } = {}): Compa
     async close() {
       closed = true;
       const last = worker;
-      if (last) end(last, new Error("the comparer is closed"));
-      await last?.terminate();
+      if (!last) return;
+      end(last, new Error("the comparer is closed"));
+      await endThread(last);
     },
   };
 }

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { HostLostError, type HostLossReason } from "../core/engine.ts";
-import { delay } from "./delay.ts";
+import { delay } from "../core/delay.ts";
 import { createChannel, type Channel } from "./channel.ts";
 import { encodeFrame, frameType, type FrameHead, type FrameType } from "./frame.ts";
 import { startHostProcess, type LaunchOptions } from "./host-process.ts";

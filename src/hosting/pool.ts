@@ -14,7 +14,7 @@ import type { Instance } from "./instance.ts";
 import { createJob, type Job } from "./job.ts";
 import { createJobQueue } from "./job-queue.ts";
 import type { HostPriority } from "./launch.ts";
-import { delay } from "./delay.ts";
+import { delay } from "../core/delay.ts";
 import { enlargeSpace, outputSpace } from "./slot-layout.ts";
 import { startInstance } from "./start-instance.ts";
 import { createWatchdogLimit } from "./watchdog-limit.ts";

@@ -4,7 +4,7 @@ import { HostLostError, type Runner } from "../core/engine.ts";
 import type { Log } from "../core/log.ts";
 import { decodeError } from "../core/sent-error.ts";
 import type { SpareTime } from "../core/spare-time.ts";
-import { startThread } from "../core/worker-thread.ts";
+import { endThread, startThread } from "../core/worker-thread.ts";
 import type { PoolEvent } from "../hosting/pool.ts";
 import type { EnginePool } from "../models/engine.ts";
 import type { FromThread, Request, SentPoolOptions, ThreadData, ToThread } from "./messages.ts";
@@ -201,8 +201,9 @@ export function createShadowThread(options: {
     async close() {
       closed = true;
       const last = worker;
-      if (last) lose(last, new Error("the gateway is shutting down"));
-      await last?.terminate();
+      if (!last) return;
+      lose(last, new Error("the gateway is shutting down"));
+      await endThread(last);
     },
   };
 }
