@@ -48,6 +48,8 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
+const slowEndMs = 5_000;
+
 /** Joins the parts; reads as the data flows: request -> models -> engine -> reply -> shadow -> audit -> switching. */
 export async function createGateway(options: {
   readonly config: Config;
@@ -279,6 +281,12 @@ export async function createGateway(options: {
       : controller.rollback(model, reason, actor);
   let stopCommands = () => Promise.resolve();
   let closed = false;
+  /** A gateway that does not end says what it waits for. */
+  const ended = async (part: string, ending: Promise<unknown>) => {
+    const tell = () => log.warn({ part }, "stopping: this part has not ended yet");
+    const timer = setInterval(tell, slowEndMs).unref();
+    await ending.finally(() => clearInterval(timer));
+  };
 
   return {
     services,
@@ -298,20 +306,20 @@ export async function createGateway(options: {
       // Begun before those who decide are waited for: what they are at may be waiting for an engine that takes minutes to
       // load, and ends with it. They can load nothing any more, for the engines are retired.
       const unloading = models.close();
-      await stopCommands();
-      await controller.close();
-      await unloading;
-      await threadEnded;
-      await comparer.close();
-      await checked;
-      await keeper.close();
-      await feedback.close();
+      await ended("commands", stopCommands());
+      await ended("controller", controller.close());
+      await ended("engines", unloading);
+      await ended("shadow thread", threadEnded);
+      await ended("comparer", comparer.close());
+      await ended("self-checks", checked);
+      await ended("evidence", keeper.close());
+      await ended("feedback", feedback.close());
       eventLoop.close();
       devices.close();
       failovers.close();
-      await decisions.close();
-      await store.close();
-      await tracing?.close();
+      await ended("decision log", decisions.close());
+      await ended("store", store.close());
+      if (tracing) await ended("tracing", tracing.close());
     },
   };
 }
