@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import type { Worker } from "node:worker_threads";
 import { beforeEach } from "vitest";
 
@@ -17,4 +18,14 @@ export async function notingThreads(original: () => Promise<unknown>): Promise<T
     }
   }
   return { ...real, Worker: Noted };
+}
+
+/** How many threads of this process are of the idle class, SCHED_IDLE. */
+export function idleThreads(): number {
+  const policies = readdirSync("/proc/self/task").map((thread) => {
+    const stat = readFileSync(`/proc/self/task/${thread}/stat`, "utf8");
+    // Field 41 (proc(5)); the second, the name, may hold spaces.
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[38]);
+  });
+  return policies.filter((policy) => policy === 5).length;
 }

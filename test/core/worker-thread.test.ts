@@ -1,12 +1,13 @@
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Worker } from "node:worker_threads";
 import { expect, onTestFinished, test } from "vitest";
 import { endThread, startThread } from "../../src/core/worker-thread.ts";
+import { idleThreads } from "./_threads.ts";
 
 /** A thread of the idle class that cannot end before it is let. */
 async function stuckThread(): Promise<{
@@ -30,15 +31,6 @@ async function stuckThread(): Promise<{
       return exit;
     },
   };
-}
-
-/** How many threads of this process are of the idle class, SCHED_IDLE; the policy is the 41st field of stat, proc(5). */
-function idleThreads(): number {
-  const policies = readdirSync("/proc/self/task").map((thread) => {
-    const stat = readFileSync(`/proc/self/task/${thread}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[41 - 3];
-  });
-  return policies.filter((policy) => policy === "5").length;
 }
 
 /** CAP_SYS_NICE, the 23rd bit. */
