@@ -13,8 +13,9 @@ export type LoadMode =
     };
 
 export interface LoadResult {
-  /** Of requests that were answered well: when they were due and when the reply was there, by `nowMs`. */
+  /** Of requests that were answered well: when they were due, when they were sent and when the reply was there, by `nowMs`. */
   readonly dueMs: Float64Array;
+  readonly sentMs: Float64Array;
   readonly doneMs: Float64Array;
   readonly failed: number;
   readonly errors: readonly string[];
@@ -33,14 +34,17 @@ export function latenciesMs({ dueMs, doneMs }: LoadResult): Float64Array {
 /** @param send one request; rejects when it was not answered as it should be. */
 export async function runLoad(send: () => Promise<unknown>, mode: LoadMode): Promise<LoadResult> {
   const due: number[] = [];
+  const sent: number[] = [];
   const done: number[] = [];
   const errors: string[] = [];
   const began = nowMs();
   let failed = 0;
-  const one = (dueAt: number): Promise<void> =>
-    send().then(
+  const one = (dueAt: number): Promise<void> => {
+    const sentAt = nowMs();
+    return send().then(
       () => {
         due.push(dueAt);
+        sent.push(sentAt);
         done.push(nowMs());
       },
       (error: unknown) => {
@@ -48,6 +52,7 @@ export async function runLoad(send: () => Promise<unknown>, mode: LoadMode): Pro
         if (errors.length < 5) errors.push(error instanceof Error ? error.message : String(error));
       },
     );
+  };
   if (mode.kind === "closed") {
     const end = "seconds" in mode ? began + mode.seconds * 1000 : Infinity;
     let left = "requests" in mode ? mode.requests : Infinity;
@@ -69,7 +74,12 @@ export async function runLoad(send: () => Promise<unknown>, mode: LoadMode): Pro
     if (pending > 0) await new Promise<void>((resolve) => (empty = resolve));
   }
   const seconds = (nowMs() - began) / 1000;
-  return { dueMs: Float64Array.from(due), doneMs: Float64Array.from(done), failed, errors, seconds };
+  const times = {
+    dueMs: Float64Array.from(due),
+    sentMs: Float64Array.from(sent),
+    doneMs: Float64Array.from(done),
+  };
+  return { ...times, failed, errors, seconds };
 }
 
 /** Milliseconds from the start; the same for the same seed, so that runs that are compared meet the same arrivals. */

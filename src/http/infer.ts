@@ -116,7 +116,12 @@ export function createInferHandler(
       failedEngine = error.engine;
       if (error.code === "internal")
         log.error({ model, id, err: error.cause ?? error }, "infer request failed");
-      if (error.code === "busy") await rejections.turn();
+      if (error.code === "busy") {
+        id ??= headerId(request);
+        // What still comes of the body is dropped, so that the connection serves the next request.
+        request.resume();
+        await rejections.turn();
+      }
       if (!gone) sendError(response, error);
     }
     try {

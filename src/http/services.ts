@@ -27,7 +27,7 @@ export interface InferenceService {
   /**
    * What the model takes and gives. Synchronous while an engine is warm; a promise during a cold start, which
    * the request's own time limit gives up on.
-   * @throws GatewayError `notFound` (unknown, or unloaded by the API), `unavailable`.
+   * @throws GatewayError `notFound` (unknown, or unloaded by the API), `busy`, `unavailable`.
    */
   resolve(model: string): ModelSignature | Promise<ModelSignature>;
   /** @throws GatewayError `busy`, `unavailable`, `timeout`, `invalid`, `engineFailed`, `notFound` (pinned engine). */

@@ -88,7 +88,10 @@ const mostAttempts = 4;
 
 /** The hot path: resolve, admit, run on the chosen engine, move once if its host is lost. */
 export interface Inference {
-  /** What requests are decoded against; loads the model when it is not loaded. */
+  /**
+   * What requests are decoded against; loads the model when it is not loaded.
+   * @throws GatewayError `busy` when the model's queue is full: decoding a request only to turn it away would be most of the work.
+   */
   describe(model: string): Promise<{ model: Model; info: EngineInfo }> | { model: Model; info: EngineInfo };
   infer(model: Model, request: InferenceRequest): Promise<Served>;
   waiting(model: string): number;
@@ -269,6 +272,7 @@ export function createInference(options: InferenceOptions): Inference {
 
   function describe(name: string): ReturnType<Inference["describe"]> {
     const model = models.get(name);
+    admissionOf(name).check();
     const { info } = model;
     if (info) return { model, info };
     return models.wake(model).then(

@@ -82,7 +82,7 @@ export const catalog = {
   shadow_dropped_total: {
     kind: "counter",
     labels: ["model", "reason"],
-    help: "Served inputs that were not run in the shadow, or not by all engines, by reason: sampled_out was not chosen; paced came when as many as tell anything had been taken (one request in ten and 100 a second, 20 a second with an engine on a GPU without MPS); queue_full found no place (or no memory) to wait; stale waited too long, or its model was unloaded meanwhile; busy met no idle moment; engines_away had fewer than two engines that could run; no_reference had runs but no answer of the reference to compare them with; failed was run, but what came of it was lost. Since the gateway started.",
+    help: "Served inputs that were not run in the shadow, or not by all engines, by reason: sampled_out was not chosen; paced came when as many as tell anything had been taken (one request in nine, or 150 a second where that is more; 20 a second with an engine on a GPU without MPS); queue_full found no place (or no memory) to wait; stale waited too long, or its model was unloaded meanwhile; busy met no idle moment; engines_away had fewer than two engines that could run; no_reference had runs but no answer of the reference to compare them with; failed was run, but what came of it was lost. Since the gateway started.",
   },
   comparisons_total: {
     kind: "counter",

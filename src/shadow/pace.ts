@@ -1,6 +1,6 @@
 import type { LiveLoad } from "../core/live-load.ts";
 
-/** How many inputs are run beside the live ones: a share of the requests that come, and so many a second besides. */
+/** How many inputs are run beside the live ones: a share of the requests that come, or so many a second, whichever is more. */
 export interface Pace {
   readonly share: number;
   readonly perSecond: number;
@@ -13,7 +13,7 @@ export const paces = {
    * Each input costs live requests a little, however idle the machine was when its runs began, and the verdicts take one
    * observation a block of a second: more than this tells hardly more.
    */
-  usual: { share: 0.1, perSecond: 100 },
+  usual: { share: 1 / 9, perSecond: 150 },
   /**
    * On a GPU that processes have in turns, the live run after a shadow run waits for the GPU to be switched back: 0.13 ms on
    * an H200, twice the time of a small engine (docs/results/tensorrt-h200.md).
@@ -31,7 +31,9 @@ export class Pacer {
   readonly #seconds: () => number;
   #begun: number;
   #at: number;
-  #saved = mostSaved;
+  /** Earned by requests, and by time. */
+  #ofShare = mostSaved;
+  #ofTime = mostSaved;
 
   constructor(
     pace: Pace,
@@ -50,12 +52,14 @@ export class Pacer {
     const { begun } = this.#load;
     const now = this.#seconds();
     // The count is of 32 bits and goes round.
-    const earned = share * ((begun - this.#begun) >>> 0) + perSecond * (now - this.#at);
-    this.#saved = Math.min(mostSaved, this.#saved + earned);
+    this.#ofShare = Math.min(mostSaved, this.#ofShare + share * ((begun - this.#begun) >>> 0));
+    this.#ofTime = Math.min(mostSaved, this.#ofTime + perSecond * (now - this.#at));
     this.#begun = begun;
     this.#at = now;
-    if (this.#saved < 1) return false;
-    this.#saved -= 1;
+    if (this.#ofShare < 1 && this.#ofTime < 1) return false;
+    // One that either allows counts as one of the other's too.
+    this.#ofShare = Math.max(0, this.#ofShare - 1);
+    this.#ofTime = Math.max(0, this.#ofTime - 1);
     return true;
   }
 }

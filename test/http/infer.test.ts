@@ -182,6 +182,26 @@ describe("an error of the service", () => {
     expect(await errorOf(response)).toBe(`because of ${code}`);
   });
 
+  it("before the request is read keeps the connection for the next one", async () => {
+    const body = JSON.stringify({ inputs: [image] });
+    const head = `POST /v2/models/copy/infer HTTP/1.1\r\nhost: a\r\nx-request-id: mine\r\ncontent-length: ${body.length}\r\n\r\n`;
+    const inference = stub.services.inference as { resolve: (model: string) => object };
+    const { resolve } = inference;
+    inference.resolve = () => {
+      throw new GatewayError("busy", "full");
+    };
+    const socket = connect(server.port, "127.0.0.1").setEncoding("utf8");
+    let text = "";
+    socket.on("data", (more: string) => (text += more));
+    socket.write(head);
+    await expect.poll(() => text).toContain("429");
+    expect(stub.answered.at(-1)).toMatchObject({ id: "mine", status: 429 });
+    inference.resolve = resolve;
+    socket.write(`${body}${head}${body}`);
+    await expect.poll(() => text).toContain("HTTP/1.1 200");
+    socket.destroy();
+  });
+
   it("says when to come back", async () => {
     stub.behaviour = () => Promise.reject(new GatewayError("busy", "full", { retryAfterSeconds: 2.2 }));
     expect((await postJson(infer, { inputs: [image] })).headers.get("retry-after")).toBe("3");

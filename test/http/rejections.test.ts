@@ -10,27 +10,28 @@ function scene() {
   return { time, told, ask };
 }
 
-test("one a turn of the event loop, in order", async () => {
+const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
+
+test("four a turn of the event loop, in order", async () => {
   const { told, ask } = scene();
-  for (const number of [1, 2, 3]) ask(number);
+  for (const number of numbers(1, 10)) ask(number);
   expect(told).toEqual([]);
-  for (const expected of [[1], [1, 2], [1, 2, 3]]) {
+  for (const last of [4, 8, 10]) {
     await setImmediate();
-    expect(told).toEqual(expected);
+    expect(told).toEqual(numbers(1, last));
   }
-  ask(4);
+  ask(11);
   await setImmediate();
-  expect(told).toEqual([1, 2, 3, 4]);
+  expect(told).toEqual(numbers(1, 11));
 });
 
-test("none is kept for longer than half a second", async () => {
+test("more where the first has waited for a tenth of a second", async () => {
   const { time, told, ask } = scene();
-  for (const number of [1, 2, 3]) ask(number);
-  time.ms = 300;
-  for (const number of [4, 5]) ask(number);
-  time.ms = 600;
-  await setImmediate();
-  expect(told).toEqual([1, 2, 3]);
-  await setImmediate();
-  expect(told).toEqual([1, 2, 3, 4]);
+  for (const number of numbers(1, 40)) ask(number);
+  time.ms = 101;
+  for (const number of numbers(41, 50)) ask(number);
+  for (const last of [16, 32, 48, 50]) {
+    await setImmediate();
+    expect(told).toEqual(numbers(1, last));
+  }
 });

@@ -103,6 +103,21 @@ describe("inference", () => {
     expect((await inference.infer(model, request())).engine.id).toBe("a");
   });
 
+  test("a full model is not described: its requests are turned away before they are read", async () => {
+    const { infer, release } = held();
+    const model = Object.assign(modelOf("a", infer), { info: {} });
+    const { inference } = open(() => model);
+    const asked = Array.from({ length: 8 }, () => inference.infer(model, request()));
+    expect(inference.describe("m")).toMatchObject({ model });
+    asked.push(inference.infer(model, request()));
+    const busy = { code: "busy", message: expect.stringContaining("1 requests running and 8 waiting") };
+    expect(() => inference.describe("m")).toThrow(expect.objectContaining(busy));
+    await expect(inference.infer(model, request())).rejects.toMatchObject(busy);
+    release();
+    await Promise.all(asked);
+    expect(inference.describe("m")).toMatchObject({ model });
+  });
+
   test("an idle model is woken, also where a pinned request has its active engine running again", async () => {
     const model = Object.assign(modelOf("a", answer), { state: "idle" });
     const wake = () => {

@@ -16,10 +16,11 @@ function taken(pace: Pace, livePerSecond: number, { seconds = 10, from = 0 } = {
   return count / seconds;
 }
 
-test("a share of the live requests, and so many a second", () => {
-  expect(taken(paces.usual, 0)).toBeCloseTo(100, 0);
-  expect(taken(paces.usual, 1000)).toBeCloseTo(200, 0);
-  expect(taken(paces.usual, 4000)).toBeCloseTo(500, 0);
+test("a share of the live requests, or so many a second where that is more", () => {
+  expect(taken(paces.usual, 0)).toBeCloseTo(150, 0);
+  expect(taken(paces.usual, 450)).toBeCloseTo(150, 0);
+  expect(taken(paces.usual, 1800)).toBeCloseTo(200, 0);
+  expect(taken(paces.usual, 3600)).toBeCloseTo(400, 0);
   expect(taken({ share: 0.25, perSecond: 0 }, 400)).toBeCloseTo(100, 0);
 });
 
@@ -28,7 +29,7 @@ test("where processes have the GPU in turns, few however many requests come", ()
 });
 
 test("the count of live requests may go round", () => {
-  expect(taken(paces.usual, 1000, { from: 2 ** 31 - 500 })).toBeCloseTo(200, 0);
+  expect(taken(paces.usual, 1800, { from: 2 ** 31 - 500 })).toBeCloseTo(200, 0);
 });
 
 test("little is saved up while nothing is to be run", () => {

@@ -245,7 +245,7 @@ describe("shadow", () => {
     expect(dropped).toEqual([]);
   });
 
-  test("one in ten is taken, and what is not is counted", async () => {
+  test("one in nine is taken, and what is not is counted", async () => {
     const { shadow, offer, results, dropped } = open();
     const model = modelOf(engineOf("a"), [engineOf("b")]);
     // Four have been saved up.
