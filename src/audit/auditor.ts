@@ -336,8 +336,14 @@ function phaseOfPair(one: Phase | undefined, other: Phase | undefined): Phase {
   return "steady";
 }
 
+const keys = new WeakMap<Engine, string>();
+
+/** Asked for several times with every input that was compared. */
 function keyOf(model: string, engine: Engine): string {
-  return `${model}\0${engine.id}\0${engine.manifest.artifact.sha256}`;
+  let key = keys.get(engine);
+  if (key === undefined)
+    keys.set(engine, (key = `${model}\0${engine.id}\0${engine.manifest.artifact.sha256}`));
+  return key;
 }
 
 function prune(entries: Map<string, unknown>, model: string, kept?: ReadonlySet<string>): void {

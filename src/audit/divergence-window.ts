@@ -19,39 +19,45 @@ export interface DivergenceWindow {
 }
 
 export function createDivergenceWindow({ clock }: { readonly clock: Clock }): DivergenceWindow {
-  const series = new Map<string, { output: string; metric: DivergenceMetric; window: Window }>();
+  const outputs = new Map<string, Map<DivergenceMetric, Window>>();
 
   function record(output: string, metric: DivergenceMetric, value: number): void {
-    const key = `${metric}\0${output}`;
-    let entry = series.get(key);
-    if (!entry) series.set(key, (entry = { output, metric, window: new Window() }));
-    entry.window.add(value, clock.seconds());
+    let windows = outputs.get(output);
+    if (!windows) outputs.set(output, (windows = new Map()));
+    let window = windows.get(metric);
+    if (!window) windows.set(metric, (window = new Window()));
+    window.add(value, clock.seconds());
   }
 
   return {
-    add({ outputs, kl }) {
-      for (const output of outputs) recordOutput(output, record);
+    add(difference) {
+      for (const output of difference.outputs) recordOutput(output, record);
       // KL belongs to the first output: the class scores.
-      const [scores] = outputs;
+      const [scores] = difference.outputs;
+      const { kl } = difference;
       if (kl !== undefined && scores) record(scores.name, "kl", scores.notComparable > 0 ? Infinity : kl);
     },
     each(visit) {
-      for (const { output, metric, window } of series.values()) {
-        const merged = window.merged(clock.seconds());
-        if (merged.count === 0) continue;
-        // Of a similarity the low values are the bad ones; kept as 1 - cosine, where the resolution is.
-        visit(
-          output,
-          metric,
-          metric === "cosine" ? (p) => 1 - merged.quantile(1 - p) : (p) => merged.quantile(p),
-        );
-      }
+      for (const [output, windows] of outputs)
+        for (const [metric, window] of windows) {
+          const merged = window.merged(clock.seconds());
+          if (merged.count === 0) continue;
+          // Of a similarity the low values are the bad ones; kept as 1 - cosine, where the resolution is.
+          visit(
+            output,
+            metric,
+            metric === "cosine" ? (p) => 1 - merged.quantile(1 - p) : (p) => merged.quantile(p),
+          );
+        }
     },
     eachGone(visit) {
-      for (const [key, { output, metric, window }] of series) {
-        if (window.holds(clock.seconds())) continue;
-        series.delete(key);
-        visit(output, metric);
+      for (const [output, windows] of outputs) {
+        for (const [metric, window] of windows) {
+          if (window.holds(clock.seconds())) continue;
+          windows.delete(metric);
+          visit(output, metric);
+        }
+        if (windows.size === 0) outputs.delete(output);
       }
     },
   };

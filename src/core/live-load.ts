@@ -16,8 +16,8 @@ const begunAt = 1;
 export class LiveLoadCounter implements LiveLoad {
   /** For a counter in another thread that looks at this one's. */
   readonly memory: SharedArrayBuffer;
-  /** Called when a request has been answered. */
-  onAnswered: () => void = () => {};
+  /** Called when the last of the requests under way has been answered. */
+  onIdle: () => void = () => {};
   #counts: Int32Array;
 
   constructor(memory = new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT)) {
@@ -39,7 +39,6 @@ export class LiveLoadCounter implements LiveLoad {
   }
 
   end(): void {
-    Atomics.sub(this.#counts, inFlightAt, 1);
-    this.onAnswered();
+    if (Atomics.sub(this.#counts, inFlightAt, 1) === 1) this.onIdle();
   }
 }

@@ -3,6 +3,8 @@ import type { SpareTime } from "./spare-time.ts";
 
 /** Work on the event loop gives way to live requests after this long; a request takes some four turns, and waits in each. */
 const sliceMs = 0.25;
+/** What can wait for spare time can wait for more of it. */
+const spareSliceMs = 0.1;
 
 /** Tells when a stretch of work has run for a slice, and lets the event loop turn, or waits for spare time. */
 export interface Slices {
@@ -11,12 +13,13 @@ export interface Slices {
 }
 
 export function createSlices(spareTime?: SpareTime): Slices {
-  let until = performance.now() + sliceMs;
+  const ms = spareTime ? spareSliceMs : sliceMs;
+  let until = performance.now() + ms;
   return {
     due: () => performance.now() >= until,
     async pause() {
       await (spareTime ? spareTime.wait() : setImmediate());
-      until = performance.now() + sliceMs;
+      until = performance.now() + ms;
     },
   };
 }

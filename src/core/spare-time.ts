@@ -5,7 +5,7 @@ export interface SpareTime {
   /**
    * Resolves when no live request is being answered, one caller a turn of the event loop: a request that comes meanwhile
    * waits for one piece of work at most. Where no such moment comes, after 25 ms all the same.
-   * @param ready there is something to do; asked for when it is waited for and when a request has been answered
+   * @param ready there is something to do; asked for when it is waited for and whenever no request is left
    */
   wait(ready?: () => boolean): Promise<void>;
 }
@@ -26,7 +26,7 @@ export function createSpareTime(load: LiveLoadCounter): SpareTime {
   /** Only where there was no idle moment at once, and one for all who wait: each one that fires wakes this thread. */
   let timer: NodeJS.Timeout | undefined;
 
-  /** A loop, for it is gone through after each request. */
+  /** A loop, for it is gone through after most requests. */
   function nextReady(): Waiter | undefined {
     for (const waiter of waiting) if (isReady(waiter)) return waiter;
     return undefined;
@@ -61,7 +61,7 @@ export function createSpareTime(load: LiveLoadCounter): SpareTime {
     schedule();
   }
 
-  load.onAnswered = schedule;
+  load.onIdle = schedule;
   return {
     wait: (ready = always) =>
       new Promise((resolve) => {

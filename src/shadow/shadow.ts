@@ -74,10 +74,11 @@ const mostWaitingBytes = 256 * 1024 * 1024;
 /** Of memory for what waits that is kept while nothing does. */
 const mostSpareBytes = 32 * 1024 * 1024;
 /**
- * Inputs that are sent there and told of together, where so many wait: the second costs the thread that serves half as much
- * as the first, whose code and data live requests have pushed out of its caches.
+ * Inputs that are sent there and told of together: the second costs the thread that serves half as much as the first, whose
+ * code and data live requests have pushed out of its caches. Fewer wait for more.
  */
-const mostTogether = 4;
+const mostTogether = 8;
+const mostGatherMs = 25;
 /** What is large or takes long gains little by it, holds memory, and is told of late. */
 const mostTogetherBytes = 1024 * 1024;
 const mostTogetherSeconds = 0.2;
@@ -132,6 +133,9 @@ export function createShadow(options: {
   /** Models whose pace was warned of. */
   const told = new WeakSet<Model>();
   let workers = 0;
+  let gathering: NodeJS.Timeout | undefined;
+  /** What waits has waited for more long enough. */
+  let gathered = false;
   /** Of those sent last, from there to their answer, each. */
   let inputSeconds = Infinity;
   const state = { closed: false };
@@ -270,11 +274,17 @@ export function createShadow(options: {
     giveBack(job);
   }
 
-  /** The next inputs to be run together; none when nothing waits. */
+  function together(): number {
+    return Math.min(mostTogether, Math.max(1, Math.floor(mostTogetherSeconds / inputSeconds)));
+  }
+
+  /** The next inputs to be run together; none when too few wait. */
   function take(): Job[] {
     const jobs: Job[] = [];
+    const most = together();
+    if (!gathered && queue.length < most) return jobs;
+    gathered = false;
     let bytes = 0;
-    const most = Math.min(mostTogether, Math.max(1, Math.floor(mostTogetherSeconds / inputSeconds)));
     while (jobs.length < most && bytes < mostTogetherBytes) {
       const job = queue.shift();
       if (!job) break;
@@ -337,19 +347,38 @@ export function createShadow(options: {
     }
   }
 
+  /** Where enough wait, or have waited long enough, and not as many lots as may be are under way. */
+  function begin(): void {
+    if (state.closed || queue.length === 0) return;
+    if (gathered || queue.length >= together()) {
+      if (workers >= mostAtOnce) return;
+      workers += 1;
+      void work().finally(() => {
+        workers -= 1;
+        begin();
+      });
+    }
+    // A lot was taken at once; what is left of the queue waits for more.
+    if (queue.length > 0)
+      gathering ??= setTimeout(() => {
+        gathering = undefined;
+        gathered = queue.length > 0;
+        begin();
+      }, mostGatherMs);
+  }
+
   return {
     offer(served) {
       const { model, pinned } = served;
       const { sampleRate, maxQueue } = model.config.shadow;
       if (state.closed || pinned || !model.isShadowed) return;
       if (random() >= sampleRate) return onDropped(model.name, "sampled_out");
-      if (!queue.hasPlace(model.name, maxQueue)) return onDropped(model.name, "queue_full");
+      // First, for it turns away nearly all where requests are many.
       if (!pacers[paceOf(model)].take()) return onDropped(model.name, "paced");
+      if (!queue.hasPlace(model.name, maxQueue)) return onDropped(model.name, "queue_full");
       if (!queue.push(model.name, bytesOf(served), () => keep(served)))
         return onDropped(model.name, "queue_full");
-      if (workers >= mostAtOnce) return;
-      workers += 1;
-      void work().finally(() => (workers -= 1));
+      begin();
     },
     prepare(model) {
       void (async () => {
@@ -364,6 +393,7 @@ export function createShadow(options: {
     },
     close() {
       state.closed = true;
+      clearTimeout(gathering);
       queue.clear();
     },
   };

@@ -1,6 +1,8 @@
 import type { Datatype, Tensor } from "../core/tensor.ts";
 
 const leastBytes = 4096;
+/** V8 copies into shared memory by words where both sides lie alike, and elsewhere by bytes: ten times as long. */
+const wordBytes = 8;
 
 /**
  * Tensors for inputs that wait, used again and again, objects and all. A request's own that waited would outlive two short
@@ -21,7 +23,7 @@ export class SpareMemory {
   /** The same tensors in memory from here. */
   copy(tensors: readonly Tensor[]): readonly Tensor[] {
     return tensors.map(({ name, datatype, shape, data }) => {
-      const own = this.#take(data.byteLength);
+      const own = this.#take(data.byteLength, data.byteOffset % wordBytes);
       own.name = name;
       own.datatype = datatype;
       if (!isSame(own.shape, shape)) own.shape = shape;
@@ -33,24 +35,26 @@ export class SpareMemory {
   /** Of tensors from `copy` that nobody looks at any more. */
   giveBack(tensors: readonly Tensor[]): void {
     for (const tensor of tensors) {
-      const { byteLength } = tensor.data.buffer;
-      if (this.#spareBytes + byteLength > this.#mostBytes) continue;
-      const alike = this.#spare.get(byteLength);
+      const size = tensor.data.buffer.byteLength - wordBytes;
+      if (this.#spareBytes + size > this.#mostBytes) continue;
+      const alike = this.#spare.get(size);
       if (alike) alike.push(tensor);
-      else this.#spare.set(byteLength, [tensor]);
-      this.#spareBytes += byteLength;
+      else this.#spare.set(size, [tensor]);
+      this.#spareBytes += size;
     }
   }
 
-  #take(bytes: number): OwnTensor {
+  #take(bytes: number, offset: number): OwnTensor {
     const size = Math.max(leastBytes, 2 ** Math.ceil(Math.log2(Math.max(1, bytes))));
     const spare = this.#spare.get(size)?.pop();
     if (!spare) {
-      const data = new Uint8Array(new SharedArrayBuffer(size), 0, bytes);
+      const data = new Uint8Array(new SharedArrayBuffer(size + wordBytes), offset, bytes);
       return { name: "", datatype: "UINT8", shape: [], data };
     }
     this.#spareBytes -= size;
-    if (spare.data.byteLength !== bytes) spare.data = new Uint8Array(spare.data.buffer, 0, bytes);
+    const { data } = spare;
+    if (data.byteLength !== bytes || data.byteOffset !== offset)
+      spare.data = new Uint8Array(data.buffer, offset, bytes);
     return spare;
   }
 }

@@ -49,7 +49,7 @@ test("it comes though there is always a request", async () => {
   expect(load.inFlight).toBe(1);
 });
 
-test("who is not ready holds up nobody, and is asked again when a request has been answered", async () => {
+test("who is not ready holds up nobody, and is asked again when no request is left", async () => {
   const { load, wait, done } = open();
   let ready = false;
   const a = wait("a", () => ready);

@@ -495,7 +495,7 @@ describe("what waits", () => {
   });
 
   test.each([
-    ["four where as many wait", { seconds: 0.01, bytes: 1 }, 4],
+    ["eight where as many wait", { seconds: 0.01, bytes: 1 }, 8],
     ["two where it takes longer", { seconds: 0.08, bytes: 1 }, 2],
     ["one where it takes long", { seconds: 0.3, bytes: 1 }, 1],
     ["two where they are large", { seconds: 0.01, bytes: 600_000 }, 2],
@@ -509,16 +509,29 @@ describe("what waits", () => {
       },
     });
     const model = abc();
-    model.config.shadow.maxQueue = 6;
+    model.config.shadow.maxQueue = 10;
     const inputs = [{ name: "x", datatype: "UINT8", shape: [bytes], data: new Uint8Array(bytes) }];
     // One is run, the next is at the thread already.
     for (let i = 0; i < 2; i += 1) offer(model, { inputs } as never);
     await expect.poll(() => waiting.length).toBe(1);
-    for (let i = 0; i < 6; i += 1) offer(model, { inputs } as never);
-    await expect.poll(() => (release(), results.length)).toBe(8);
+    for (let i = 0; i < 10; i += 1) offer(model, { inputs } as never);
+    await expect.poll(() => (release(), results.length)).toBe(12);
     expect(together.slice(0, 2)).toEqual([1, 1]);
     expect(Math.max(...together)).toBe(most);
     expect(dropped).toEqual([]);
+    shadow.close();
+  });
+
+  test("waits a moment for more, once inputs are known to take little", async () => {
+    const { shadow, offer, results, together } = open();
+    const model = abc();
+    offer(model);
+    expect(shadow.length).toBe(0);
+    await expect.poll(() => results.length).toBe(1);
+    for (let i = 0; i < 3; i += 1) offer(model);
+    expect(shadow.length).toBe(3);
+    await expect.poll(() => results.length).toBe(4);
+    expect(together).toEqual([1, 3]);
     shadow.close();
   });
 
