@@ -237,7 +237,7 @@ export async function createGateway(options: {
     },
     onCompared: ({ model, id }, comparison) => auditor.compared(model, id, comparison),
     onStarted: (model, engine) => selfChecks.check(model, engine),
-    onDropped: (model, reason) => metrics.inc("shadow_dropped_total", { model, reason }),
+    onDropped: (model, reason, count) => metrics.inc("shadow_dropped_total", { model, reason }, count),
     random,
     live: inference.load,
     spareTime,

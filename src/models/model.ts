@@ -14,6 +14,8 @@ export class Model {
   readonly directory: string;
   readonly config: ModelConfig;
   readonly engines: ReadonlyMap<string, Engine>;
+  /** The engine that flips and divergence are judged against, if there is one. */
+  readonly reference: Engine | undefined;
   /** Engines whose folder cannot be used, with the reason. */
   readonly broken: ReadonlyMap<string, string>;
   state: ModelState = "unloaded";
@@ -33,6 +35,7 @@ export class Model {
     this.directory = fields.directory;
     this.config = fields.config;
     this.engines = fields.engines;
+    this.reference = referenceOf(fields);
     this.broken = fields.broken;
   }
 
@@ -45,16 +48,6 @@ export class Model {
     if (engine === this.#active) return;
     this.standby = this.#active?.canTakeOver ? this.#active : undefined;
     this.#active = engine;
-  }
-
-  /** The engine that flips and divergence are judged against, if there is one. */
-  get reference(): Engine | undefined {
-    const { reference } = this.config;
-    if (reference !== undefined) return this.engines.get(reference);
-    for (const engine of this.engines.values())
-      if (engine.manifest.compiler.name === "onnxruntime" && engine.manifest.precision === "fp32")
-        return engine;
-    return undefined;
   }
 
   /** Engines that run in shadow: the configured ones, by default all, but the active one; the reference always. */
@@ -112,4 +105,13 @@ export class Model {
     for (const engine of this.engines.values()) if (engine.info) return engine.info;
     return undefined;
   }
+}
+
+function referenceOf(model: Pick<Model, "config" | "engines">): Engine | undefined {
+  const { reference } = model.config;
+  if (reference !== undefined) return model.engines.get(reference);
+  for (const engine of model.engines.values())
+    if (engine.manifest.compiler.name === "onnxruntime" && engine.manifest.precision === "fp32")
+      return engine;
+  return undefined;
 }

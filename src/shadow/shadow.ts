@@ -98,7 +98,8 @@ export function createShadow(options: {
   readonly onCompared: (served: ShadowedRequest, comparison: ShadowComparison) => void;
   /** A shadow instance came up, at start or when it was first needed; it is given no input before this has ended. */
   readonly onStarted: (model: Model, engine: Engine) => Promise<void>;
-  readonly onDropped: (model: string, reason: DropReason) => void;
+  /** Those that were paced, which are nearly all where requests are many, are told of together, once a second. */
+  readonly onDropped: (model: string, reason: DropReason, count: number) => void;
   readonly random: () => number;
   /** Live requests, of which a share is taken. */
   readonly live: Pick<LiveLoad, "begun">;
@@ -130,6 +131,10 @@ export function createShadow(options: {
     usual: new Pacer(paces.usual, { load: live, seconds: clock.seconds }),
     inTurns: new Pacer(paces.inTurns, { load: live, seconds: clock.seconds }),
   };
+  /** By model, since they were told of. */
+  const paced = new Map<string, number>();
+  const telling = setInterval(tellPaced, 1000);
+  telling.unref();
   /** Models whose pace was warned of. */
   const told = new WeakSet<Model>();
   let workers = 0;
@@ -139,6 +144,11 @@ export function createShadow(options: {
   /** Of those sent last, from there to their answer, each. */
   let inputSeconds = Infinity;
   const state = { closed: false };
+
+  function tellPaced(): void {
+    for (const [model, count] of paced) onDropped(model, "paced", count);
+    paced.clear();
+  }
 
   /** The engine's shadow instance, unless it lately failed to load. */
   async function runnerOf(model: Model, engine: Engine): Promise<Runner | undefined> {
@@ -162,11 +172,11 @@ export function createShadow(options: {
     }
   }
 
-  /** The engines that can run now, in random order. Undefined when the model is gone. */
+  /** The engines that can run now. Undefined when the model is gone. */
   async function crewOf(model: Model): Promise<Member[] | undefined> {
     const { active, shadowed } = model;
     const crew: Member[] = [];
-    for (const engine of shuffled(shadowed, random)) {
+    for (const engine of shadowed) {
       // In the same turn as the start of its shadow instance: nobody would end one that is started later.
       if (state.closed || model.state !== "ready") return undefined;
       const runner = await runnerOf(model, engine);
@@ -195,12 +205,12 @@ export function createShadow(options: {
     return "usual";
   }
 
-  /** What every engine that can run is to run. A reason when there is nothing to run or nobody to run it for. */
-  async function plan(served: ShadowedRequest): Promise<Planned | DropReason> {
+  /** What every engine that can run is to run, in random order. A reason when there is nothing to run or nobody to run it for. */
+  function plan(served: ShadowedRequest, { members, options }: Crew): Planned | DropReason {
     const { model, engine, inputs, outputs } = served;
-    const crew = await crewOf(model);
-    if (!crew) return "stale";
-    if (crew.length === 0) return "engines_away";
+    if (!members) return "stale";
+    if (members.length === 0) return "engines_away";
+    const crew = shuffled(members, random);
     const { reference, config } = model;
     const placeOf = (wanted: Engine | undefined) => {
       const place = crew.findIndex((member) => member.engine === wanted);
@@ -212,7 +222,7 @@ export function createShadow(options: {
       reply: outputs,
       base: placeOf(reference ?? model.active),
       replied: placeOf(engine),
-      options: compareOptions(model),
+      options,
       maxUtilization: config.shadow.maxUtilization,
       patienceSeconds,
     };
@@ -270,7 +280,7 @@ export function createShadow(options: {
   }
 
   function drop(job: Job): void {
-    onDropped(job.served.model.name, "stale");
+    onDropped(job.served.model.name, "stale", 1);
     giveBack(job);
   }
 
@@ -301,17 +311,23 @@ export function createShadow(options: {
   function fail({ id, model }: ShadowedRequest, error: unknown): void {
     // Whoever ends the gateway ends the thread and its hosts under it.
     if (state.closed) return;
-    onDropped(model.name, "failed");
+    onDropped(model.name, "failed", 1);
     log.error({ model: model.name, id, err: error }, "a shadow run failed");
   }
 
   async function runAll(jobs: readonly Job[]): Promise<void> {
     const planned: Planned[] = [];
+    /** Asked for once a lot, which is sent the faster for it. */
+    const crews = new Map<Model, Crew>();
     for (const { served } of jobs) {
       try {
-        const plans = await plan(served);
+        const { model } = served;
+        let crew = crews.get(model);
+        if (!crew)
+          crews.set(model, (crew = { members: await crewOf(model), options: compareOptions(model) }));
+        const plans = plan(served, crew);
         if (typeof plans !== "string") planned.push(plans);
-        else if (!state.closed) onDropped(served.model.name, plans);
+        else if (!state.closed) onDropped(served.model.name, plans, 1);
       } catch (error) {
         fail(served, error);
       }
@@ -333,7 +349,7 @@ export function createShadow(options: {
       if (state.closed) return;
       try {
         const reason = tell(one, answers[at] as ShadowAnswer);
-        if (reason) onDropped(one.served.model.name, reason);
+        if (reason) onDropped(one.served.model.name, reason, 1);
       } catch (error) {
         fail(one.served, error);
       }
@@ -372,12 +388,12 @@ export function createShadow(options: {
       const { model, pinned } = served;
       const { sampleRate, maxQueue } = model.config.shadow;
       if (state.closed || pinned || !model.isShadowed) return;
-      if (random() >= sampleRate) return onDropped(model.name, "sampled_out");
+      if (random() >= sampleRate) return onDropped(model.name, "sampled_out", 1);
       // First, for it turns away nearly all where requests are many.
-      if (!pacers[paceOf(model)].take()) return onDropped(model.name, "paced");
-      if (!queue.hasPlace(model.name, maxQueue)) return onDropped(model.name, "queue_full");
+      if (!pacers[paceOf(model)].take()) return void paced.set(model.name, (paced.get(model.name) ?? 0) + 1);
+      if (!queue.hasPlace(model.name, maxQueue)) return onDropped(model.name, "queue_full", 1);
       if (!queue.push(model.name, bytesOf(served), () => keep(served)))
-        return onDropped(model.name, "queue_full");
+        return onDropped(model.name, "queue_full", 1);
       begin();
     },
     prepare(model) {
@@ -394,6 +410,7 @@ export function createShadow(options: {
     close() {
       state.closed = true;
       clearTimeout(gathering);
+      clearInterval(telling);
       queue.clear();
     },
   };
@@ -405,6 +422,12 @@ interface Planned {
   readonly crew: readonly Member[];
   readonly reference: Engine | undefined;
   readonly job: ShadowJob<Runner>;
+}
+
+interface Crew {
+  /** Undefined when the model is gone. */
+  readonly members: readonly Member[] | undefined;
+  readonly options: CompareOptions;
 }
 
 interface Member {

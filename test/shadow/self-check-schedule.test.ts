@@ -23,7 +23,7 @@ function engineOf(id: string, shadowLoaded = false): Engine & Stub {
     quarantined: false,
     lastUsedSeconds: 1,
     unloaded: [] as string[],
-    manifest: { model: "m" },
+    manifest: { model: "m", compiler: { name: "stub" } },
     unload: async (role: string) => void engine.unloaded.push(role),
   };
   return engine as unknown as Engine & Stub;

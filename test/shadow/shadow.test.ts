@@ -34,13 +34,17 @@ function engineOf(id: string, infers: () => Promise<unknown> = () => Promise.res
   return engine as unknown as Counted;
 }
 
-type Stub = Model & { config: { shadow: { sampleRate: number }; reference: string } };
+type Stub = Model & { config: { shadow: { sampleRate: number } } };
 
-function modelOf(active: Engine, candidates: Engine[], state: Model["state"] = "ready"): Stub {
+function modelOf(
+  active: Engine,
+  candidates: Engine[],
+  { state = "ready", reference = "none" }: { state?: Model["state"]; reference?: string } = {},
+): Stub {
   const model = new Model({
     name: "m",
     directory: "",
-    config: modelSchema.parse({ name: "m", reference: "none", shadow: { maxQueue: 4, maxUtilization: 1 } }),
+    config: modelSchema.parse({ name: "m", reference, shadow: { maxQueue: 4, maxUtilization: 1 } }),
     engines: new Map([active, ...candidates].map((engine) => [engine.id, engine])),
     broken: new Map(),
   });
@@ -92,7 +96,7 @@ function open(scene: Scene = {}) {
     },
     onCompared: (_served, comparison) => onCompared?.(comparison),
     onStarted: (_model, { id }) => Promise.resolve(void prepared.push(id)),
-    onDropped: (_model, reason) => dropped.push(reason),
+    onDropped: (_model, reason, count) => void dropped.push(...Array.from({ length: count }, () => reason)),
     random,
     live,
     spareTime: { wait: () => Promise.resolve() },
@@ -144,7 +148,7 @@ describe("shadow", () => {
   test("a model that went idle is not woken by what waited in its shadow", async () => {
     const active = engineOf("active");
     const { shadow, offer, dropped } = open();
-    offer(modelOf(active, [engineOf("other")], "idle"));
+    offer(modelOf(active, [engineOf("other")], { state: "idle" }));
     await expect.poll(() => dropped).toEqual(["stale"]);
     expect(active.started).toBe(0);
     shadow.close();
@@ -207,8 +211,7 @@ describe("shadow", () => {
     ];
     const saying = (id: string, value: number) =>
       engineOf(id, () => Promise.resolve({ ...runs, outputs: byte(value) }));
-    const model = modelOf(saying("a", 1), [saying("b", 1), saying("c", 2)]);
-    model.config.reference = "b";
+    const model = modelOf(saying("a", 1), [saying("b", 1), saying("c", 2)], { reference: "b" });
     const ran: ShadowRun[] = [];
     const compared: ShadowComparison[] = [];
     const { shadow, offer } = open({
@@ -254,7 +257,7 @@ describe("shadow", () => {
       await expect.poll(() => shadow.length).toBe(0);
     }
     await expect.poll(() => results.length).toBe(6);
-    expect(dropped).toEqual(Array.from({ length: 18 }, () => "paced"));
+    await expect.poll(() => dropped, { timeout: 3000 }).toEqual(Array.from({ length: 18 }, () => "paced"));
     shadow.close();
   });
 
@@ -272,7 +275,7 @@ describe("shadow", () => {
     time.seconds += 0.05;
     offer(model);
     await expect.poll(() => results.length).toBe(5);
-    expect(dropped).toEqual(Array.from({ length: 6 }, () => "paced"));
+    await expect.poll(() => dropped, { timeout: 3000 }).toEqual(Array.from({ length: 6 }, () => "paced"));
     expect(warnings).toEqual([expect.stringContaining(words)]);
     shadow.close();
   });
@@ -359,9 +362,8 @@ describe("what is counted", () => {
       failed: () => Promise.reject(new Error("refused")),
     };
     const [first, second, third] = outcomes;
-    const b = engineOf("b", infer[second]);
-    const model = modelOf(engineOf("a", infer[first]), [b, engineOf("c", infer[third])]);
-    model.config.reference = b.id;
+    const others = [engineOf("b", infer[second]), engineOf("c", infer[third])];
+    const model = modelOf(engineOf("a", infer[first]), others, { reference: "b" });
     const { shadow, offer, results, dropped } = open();
     offer(model);
     await expect.poll(() => [results.length, dropped.length]).toEqual([expected.length, counted.length]);
