@@ -50,7 +50,7 @@ function modelOf(
   });
   model.state = state;
   model.activate(active);
-  return model as Stub;
+  return model;
 }
 
 interface Scene {
