@@ -18,6 +18,8 @@ export interface LoadResult {
   readonly sentMs: Float64Array;
   readonly doneMs: Float64Array;
   readonly failed: number;
+  /** When those that failed were due. */
+  readonly failedMs: Float64Array;
   readonly errors: readonly string[];
   readonly seconds: number;
 }
@@ -38,7 +40,7 @@ export async function runLoad(send: () => Promise<unknown>, mode: LoadMode): Pro
   const done: number[] = [];
   const errors: string[] = [];
   const began = nowMs();
-  let failed = 0;
+  const failed: number[] = [];
   const one = (dueAt: number): Promise<void> => {
     const sentAt = nowMs();
     return send().then(
@@ -48,7 +50,7 @@ export async function runLoad(send: () => Promise<unknown>, mode: LoadMode): Pro
         done.push(nowMs());
       },
       (error: unknown) => {
-        failed += 1;
+        failed.push(dueAt);
         if (errors.length < 5) errors.push(error instanceof Error ? error.message : String(error));
       },
     );
@@ -79,7 +81,7 @@ export async function runLoad(send: () => Promise<unknown>, mode: LoadMode): Pro
     sentMs: Float64Array.from(sent),
     doneMs: Float64Array.from(done),
   };
-  return { ...times, failed, errors, seconds };
+  return { ...times, failed: failed.length, failedMs: Float64Array.from(failed), errors, seconds };
 }
 
 /** Milliseconds from the start; the same for the same seed, so that runs that are compared meet the same arrivals. */

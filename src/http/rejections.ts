@@ -8,10 +8,10 @@ export interface Rejections {
   turn(): Promise<void>;
 }
 
-/** About as much work as one answer. */
-const usual = 4;
+/** Less work than one answer. */
+const usual = 2;
 /** Where the first has waited long: clients that do not wait open new connections, which is more work than to answer them. */
-const late = 4 * usual;
+const late = 6;
 const lateMs = 100;
 
 export function createRejections(nowMs: () => number = () => performance.now()): Rejections {

@@ -12,25 +12,25 @@ function scene() {
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, at) => from + at);
 
-test("four a turn of the event loop, in order", async () => {
+test("two a turn of the event loop, in order", async () => {
   const { told, ask } = scene();
-  for (const number of numbers(1, 10)) ask(number);
+  for (const number of numbers(1, 5)) ask(number);
   expect(told).toEqual([]);
-  for (const last of [4, 8, 10]) {
+  for (const last of [2, 4, 5]) {
     await setImmediate();
     expect(told).toEqual(numbers(1, last));
   }
-  ask(11);
+  ask(6);
   await setImmediate();
-  expect(told).toEqual(numbers(1, 11));
+  expect(told).toEqual(numbers(1, 6));
 });
 
-test("more where the first has waited for a tenth of a second", async () => {
+test("six where the first has waited for a tenth of a second", async () => {
   const { time, told, ask } = scene();
-  for (const number of numbers(1, 40)) ask(number);
+  for (const number of numbers(1, 15)) ask(number);
   time.ms = 101;
-  for (const number of numbers(41, 50)) ask(number);
-  for (const last of [16, 32, 48, 50]) {
+  for (const number of numbers(16, 20)) ask(number);
+  for (const last of [6, 12, 18, 20]) {
     await setImmediate();
     expect(told).toEqual(numbers(1, last));
   }
