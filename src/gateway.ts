@@ -143,6 +143,7 @@ export async function createGateway(options: {
     repository: repository.path,
     evidence: {
       verdicts: (model, engine) => auditor.verdicts(model, engine),
+      judge: (model, engine, slices) => auditor.judge(model, engine, slices),
       lastVerdicts: (model, engine) => auditor.lastVerdicts(model, engine),
       restart: (model, engine) => auditor.restart(model, engine),
     },

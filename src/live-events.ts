@@ -87,7 +87,11 @@ export function publishLive(parts: Parts): LiveEvents {
     // A model that is removed or replaced meanwhile must not leave series behind.
     const replaced = () => !models.list().includes(model);
     for (const engine of [model.active, ...model.candidates]) {
-      if (engine) verdicts.set(engine, auditor.publish(model, engine));
+      if (!engine) continue;
+      verdicts.set(engine, await auditor.judge(model, engine, slices));
+      if (slices.due()) await slices.pause();
+      if (replaced()) return;
+      auditor.publish(model, engine);
       if (slices.due()) await slices.pause();
       if (replaced()) return;
     }

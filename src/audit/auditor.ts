@@ -3,6 +3,7 @@ import { createNoiseFloor, type NoiseFloor } from "../compare/noise-floor.ts";
 import type { CompareOptions } from "../compare/options.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
+import type { Slices } from "../core/slices.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -10,7 +11,7 @@ import { createDivergenceWindow, type DivergenceWindow } from "./divergence-wind
 import type { DeviceState, Evidence } from "./evidence.ts";
 import type { EvidenceKeeper } from "./evidence-keeper.ts";
 import type { JudgeOptions, Verdict } from "./rules/rule.ts";
-import { judge } from "./verdict.ts";
+import { judge, judgements } from "./verdict.ts";
 
 /** A run of one engine on a served input, beside the live traffic. */
 export interface AuditedRun {
@@ -49,15 +50,18 @@ export interface Auditor {
   ran(model: Model, runs: readonly AuditedRun[]): void;
   /** One of the comparisons that came of them. `id` of the request is for the log. */
   compared(model: Model, id: string, comparison: AuditedComparison): void;
+  /** At once, which takes a millisecond. */
   verdicts(model: Model, engine: Engine): readonly Verdict[];
-  /** As last judged, a second ago or so: judging takes milliseconds, which no switch may take from live requests. */
+  /** The same in slices, for who does it again and again. The model may be gone when it ends. */
+  judge(model: Model, engine: Engine, slices: Slices): Promise<readonly Verdict[]>;
+  /** As last judged, a second ago or so: what takes milliseconds no switch may take from live requests. */
   lastVerdicts(model: Model, engine: Engine): readonly Verdict[];
   /** Everything about one engine against the reference, for reports. */
   evidence(model: Model, engine: Engine): Evidence;
   divergence(model: Model, reference: Engine, candidate: Engine): DivergenceWindow | undefined;
   noise(engine: Engine): NoiseFloor | undefined;
-  /** Brings an engine's verdicts, divergence and noise up to date in the metrics; a millisecond's work. Returns the verdicts. */
-  publish(model: Model, engine: Engine): readonly Verdict[];
+  /** Brings an engine's verdicts, as last judged, divergence and noise up to date in the metrics. */
+  publish(model: Model, engine: Engine): void;
   /** Begins the evidence on an engine anew: a person has lifted its quarantine. */
   restart(model: Model, engine: Engine): void;
   forget(model: string): void;
@@ -87,7 +91,7 @@ export function createAuditor(options: {
   const floors = new Map<string, NoiseFloor>();
   /** Models whose decisions cannot be read, told once. */
   const undecided = new Set<string>();
-  const judged = new WeakMap<Engine, readonly Verdict[]>();
+  const judged = new WeakMap<Evidence, readonly Verdict[]>();
   const pastRuns = new WeakMap<Engine, { live: PastRuns; shadow: PastRuns }>();
 
   function evidenceOf(model: Model, engine: Engine): Evidence {
@@ -210,17 +214,37 @@ export function createAuditor(options: {
   /** Who the others are compared with. */
   const baseOf = (model: Model) => model.reference ?? model.active;
 
-  function judgeEngine(model: Model, engine: Engine): Verdict[] {
+  function judgeOptions(model: Model, engine: Engine): JudgeOptions {
     const { policy, deadlineMs } = model.config;
-    const verdicts = judge(evidenceOf(model, engine), {
+    return {
       role: roleOf(model, engine),
       isReference: engine === model.reference || model.reference === undefined,
       hasDeadline: deadlineMs !== undefined,
       alpha: policy.alpha,
       rules: policy.rules,
-    });
-    judged.set(engine, verdicts);
+    };
+  }
+
+  function judgeAtOnce(model: Model, engine: Engine): readonly Verdict[] {
+    const evidence = evidenceOf(model, engine);
+    const verdicts = judge(evidence, judgeOptions(model, engine));
+    judged.set(evidence, verdicts);
     return verdicts;
+  }
+
+  async function judgeInSlices(model: Model, engine: Engine, slices: Slices): Promise<readonly Verdict[]> {
+    const evidence = evidenceOf(model, engine);
+    const verdicts: Verdict[] = [];
+    for (const verdict of judgements(evidence, judgeOptions(model, engine))) {
+      verdicts.push(verdict);
+      if (slices.due()) await slices.pause();
+    }
+    judged.set(evidence, verdicts);
+    return verdicts;
+  }
+
+  function lastJudged(model: Model, engine: Engine): readonly Verdict[] {
+    return judged.get(evidenceOf(model, engine)) ?? judgeAtOnce(model, engine);
   }
 
   function publishDivergence(model: Model, engine: Engine): void {
@@ -241,9 +265,8 @@ export function createAuditor(options: {
     });
   }
 
-  function publishEngine(model: Model, engine: Engine): readonly Verdict[] {
-    const verdicts = judgeEngine(model, engine);
-    for (const { rule, verdict, have, need } of verdicts) {
+  function publishEngine(model: Model, engine: Engine): void {
+    for (const { rule, verdict, have, need } of lastJudged(model, engine)) {
       const labels = { model: model.name, candidate: engine.id, rule };
       metrics.set("verdict", labels, verdict === "pass" ? 1 : verdict === "fail" ? -1 : 0);
       metrics.set("evidence_samples", { ...labels, kind: "have" }, have);
@@ -255,7 +278,6 @@ export function createAuditor(options: {
       metrics.set("noise_floor", { ...labels, metric: "max_abs" }, absMax);
       metrics.set("noise_floor", { ...labels, metric: "max_rel" }, relMax);
     }
-    return verdicts;
   }
 
   return {
@@ -295,16 +317,14 @@ export function createAuditor(options: {
       // Otherwise another engine has become active meanwhile: comparisons with the one before are no longer asked for.
       else if (reference === baseOf(model)) addDifference(model, reference, candidate, difference, id);
     },
-    verdicts: judgeEngine,
-    lastVerdicts: (model, engine) => judged.get(engine) ?? judgeEngine(model, engine),
+    verdicts: judgeAtOnce,
+    judge: judgeInSlices,
+    lastVerdicts: lastJudged,
     evidence: evidenceOf,
     divergence: divergenceOf,
     noise: noiseOf,
     publish: publishEngine,
-    restart(model, engine) {
-      keeper.restart(model, engine);
-      judged.delete(engine);
-    },
+    restart: (model, engine) => keeper.restart(model, engine),
     forget(model) {
       keeper.forget(model);
       undecided.delete(model);

@@ -9,6 +9,7 @@ import type { PoolEvent } from "../hosting/pool.ts";
 import type { EnginePool } from "../models/engine.ts";
 import type { FromThread, Request, SentPoolOptions, ThreadData, ToThread } from "./messages.ts";
 import { createPoolProxy, type PoolProxy } from "./pool-proxy.ts";
+import { packJobs, unpackAnswers } from "./rows.ts";
 import type { ShadowAnswer, ShadowJob } from "./run-job.ts";
 
 /**
@@ -184,16 +185,12 @@ export function createShadowThread(options: {
       if (!to) throw new HostLostError("unavailable", "the shadow thread has been lost");
       jobs += 1;
       try {
-        const poolsOf = (hosts: readonly Runner[]) => hosts.map((host) => (host as PoolProxy).pool);
-        const asked = ask(to, {
-          type: "run",
-          jobs: given.map((job) => ({ ...job, hosts: poolsOf(job.hosts) })),
-        });
+        const asked = ask(to, { type: "run", jobs: packJobs(given, (host) => (host as PoolProxy).pool) });
         let settled = false;
         const settle = () => void (settled = true);
         asked.then(settle, settle);
         void spareTime.wait(() => settled || hasAnswer()).then(() => settled || takeAnswer());
-        return (await asked) as readonly ShadowAnswer[];
+        return unpackAnswers((await asked) as readonly unknown[]);
       } finally {
         jobs -= 1;
       }

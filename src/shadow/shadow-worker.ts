@@ -12,7 +12,8 @@ import { watchCpuLoad } from "../devices/cpu-load.ts";
 import { createPool, type Pool, type PoolEvent } from "../hosting/pool.ts";
 import { createIdleGate } from "./idle-gate.ts";
 import type { FromThread, Request, SentPoolOptions, ThreadData, ToThread } from "./messages.ts";
-import { restSeconds, runJob, type ShadowAnswer, type ShadowJob } from "./run-job.ts";
+import { type JobRows, packAnswers, unpackJobs } from "./rows.ts";
+import { restSeconds, runJob, type ShadowAnswer } from "./run-job.ts";
 
 makeThreadIdle();
 
@@ -93,7 +94,8 @@ function runnerOf(number: number): Runner {
 }
 
 /** One job at a time, and a rest after each. Where no idle moment came for one, the rest of those sent with it has waited as long. */
-function run(jobs: readonly ShadowJob<number>[]): Promise<readonly ShadowAnswer[]> {
+function run(rows: JobRows): Promise<readonly unknown[]> {
+  const jobs = unpackJobs(rows, runnerOf);
   waiting += jobs.length;
   const done = turn.then(async () => {
     const answers: ShadowAnswer[] = [];
@@ -101,14 +103,12 @@ function run(jobs: readonly ShadowJob<number>[]): Promise<readonly ShadowAnswer[
       const last = answers.at(-1);
       if (last) await doze(restSeconds(last.runs, mostDuty));
       waiting -= 1;
-      const ran =
-        last?.busy === true ? notRun : await runJob({ ...job, hosts: job.hosts.map(runnerOf) }, parts);
-      answers.push(ran);
+      answers.push(last?.busy === true ? notRun : await runJob(job, parts));
     }
     return answers;
   });
   turn = done.then((answers) => doze(restSeconds(answers.at(-1)?.runs ?? [], mostDuty)));
-  return done;
+  return done.then(packAnswers);
 }
 
 /**

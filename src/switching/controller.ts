@@ -3,7 +3,7 @@ import type { Decision, LogEntry } from "../audit/log/entry.ts";
 import type { Clock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
-import { createSlices } from "../core/slices.ts";
+import { createSlices, type Slices } from "../core/slices.ts";
 import type { Turns } from "../core/turns.ts";
 import { EngineRetiredError, type Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
@@ -18,8 +18,9 @@ import { createTracks, notStuck, type ModelTrack } from "./tracks.ts";
 
 /** Where the controller gets its evidence. */
 export interface EvidenceSource {
-  /** Verdicts on one engine of a model, the active one included. */
+  /** Verdicts on one engine of a model, the active one included: at once, and with pauses for live requests. */
   verdicts(model: Model, engine: Engine): readonly RuleVerdict[];
+  judge(model: Model, engine: Engine, slices: Slices): Promise<readonly RuleVerdict[]>;
   /** As they were a moment ago, for nothing: what a person decides does not depend on them. */
   lastVerdicts(model: Model, engine: Engine): readonly RuleVerdict[];
   /** Begins the evidence on an engine anew: a person has lifted its quarantine. */
@@ -89,9 +90,9 @@ export function createController(options: {
     return mine;
   }
 
-  function evidenceOf(model: Model, engine: Engine): EngineEvidence {
+  async function evidenceOf(model: Model, engine: Engine, slices: Slices): Promise<EngineEvidence> {
+    const verdicts = await evidence.judge(model, engine, slices);
     const track = tracks.engine(model.name, engine.id);
-    const verdicts = evidence.verdicts(model, engine);
     const needed = engine !== model.active && (engine === model.reference || engine === model.standby);
     const passes = verdicts.every(({ verdict }) => verdict === "pass");
     const open = verdicts.some(({ verdict }) => verdict === "inconclusive");
@@ -122,12 +123,12 @@ export function createController(options: {
     await tendCanary(model);
     const nowMs = clock.now().getTime();
     const { pausedUntilMs, heldUntilMs, switchTimesMs } = track.saved;
-    const activeEvidence = evidenceOf(model, active);
-    const candidates: EngineEvidence[] = [];
     const slices = createSlices();
+    const activeEvidence = await evidenceOf(model, active, slices);
+    const candidates: EngineEvidence[] = [];
     for (const engine of model.candidates) {
       if (slices.due()) await slices.pause();
-      candidates.push(evidenceOf(model, engine));
+      candidates.push(await evidenceOf(model, engine, slices));
     }
     const action = decide({
       nowSeconds,

@@ -104,6 +104,45 @@ test("divergence is shown while there is some in the window, and against the pre
   expect(await shown()).toEqual([]);
 });
 
+test("an engine is judged rule by rule, with pauses between, and the verdicts are the ones made at once", async () => {
+  const [a, b] = [engineOf("a"), engineOf("b")] as const;
+  const model = modelOf([a, b], { reference: "a" });
+  model.activate(a);
+  const { auditor, time } = openAuditor();
+  for (let i = 0; i < 50; i += 1) {
+    time.seconds += 0.01;
+    shadowed(auditor, model, [run(a, "control"), run(b, "shadow")], reply(a));
+  }
+  const atOnce = auditor.verdicts(model, b);
+  let pauses = 0;
+  const pause = () => {
+    pauses += 1;
+    return Promise.resolve();
+  };
+  expect(await auditor.judge(model, b, { due: () => true, pause })).toEqual(atOnce);
+  expect(atOnce.length).toBeGreaterThan(5);
+  expect(pauses).toBe(atOnce.length);
+});
+
+test("evidence that was begun anew while it was being judged leaves no verdicts on what is there now", async () => {
+  const [a, b] = [engineOf("a"), engineOf("b")] as const;
+  const model = modelOf([a, b], { reference: "a" });
+  model.activate(a);
+  const { auditor, time } = openAuditor();
+  for (let i = 0; i < 50; i += 1) {
+    time.seconds += 0.01;
+    shadowed(auditor, model, [run(a, "control"), run(b, "shadow")], reply(a));
+  }
+  const flips = (verdicts: readonly { rule: string; have: number }[]) =>
+    verdicts.find(({ rule }) => rule === "flipRatio")?.have;
+  const pause = () => {
+    auditor.restart(model, b);
+    return Promise.resolve();
+  };
+  expect(flips(await auditor.judge(model, b, { due: () => true, pause }))).toBeGreaterThan(0);
+  expect(flips(auditor.lastVerdicts(model, b))).toBe(0);
+});
+
 test("what belongs to engines that a reload removed is let go", () => {
   const [a, b] = [engineOf("a"), engineOf("b")] as const;
   const model = modelOf([a, b], { reference: "a" });

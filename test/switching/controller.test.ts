@@ -49,7 +49,12 @@ test("a canary that cannot be loaded again because the gateway ends is not held 
     store: { read: () => Promise.resolve(undefined), write: () => Promise.resolve() } as unknown as Store,
     keyPrefix: "",
     repository: "",
-    evidence: { verdicts, lastVerdicts: verdicts, restart: () => {} },
+    evidence: {
+      verdicts,
+      judge: () => Promise.resolve(verdicts()),
+      lastVerdicts: verdicts,
+      restart: () => {},
+    },
     turns: createTurns(),
     onSwitched: () => {},
     onChanged: () => {},

@@ -32,5 +32,10 @@ function isLaterThanControl({ pairs: { discordant } }: Evidence, alpha: number):
 }
 
 function excused(finding: Finding): Finding {
-  return { ...finding, lower: 0, boundsAt: (n) => ({ ...finding.boundsAt(n), lower: 0 }) };
+  const { value, decidedAt } = finding;
+  return {
+    ...finding,
+    lower: 0,
+    decidedAt: (n, threshold) => !(value > threshold) && decidedAt(n, threshold),
+  };
 }

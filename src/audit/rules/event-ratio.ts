@@ -1,4 +1,4 @@
-import { priorAround, rateInterval } from "../../compare/statistics/rate-sequence.ts";
+import { isRefuted, priorAround, rateInterval } from "../../compare/statistics/rate-sequence.ts";
 import { spendingShare, type Epochs } from "../epochs.ts";
 import type { Tally } from "../epochs.ts";
 import type { RateName } from "../evidence.ts";
@@ -56,6 +56,7 @@ function rateFinding(
     value,
     have: n,
     ...rateInterval(events, n, alpha, prior),
-    boundsAt: (more) => rateInterval(n === 0 ? 0 : value * more, more, alpha, prior),
+    // Whichever side of the estimate it is on: the bound on that side has passed it.
+    decidedAt: (more, rate) => isRefuted(rate, { events: n === 0 ? 0 : value * more, n: more, alpha, prior }),
   };
 }

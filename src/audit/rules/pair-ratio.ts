@@ -24,7 +24,7 @@ export const pairedSlowdown: Rule = pairRule("pairedSlowdown", 1.05, (tally, alp
   value: tally.ratio.quantile(0.5),
   have: tally.ratio.count,
   ...quantileInterval(tally.ratio, 0.5, alpha),
-  boundsAt: (n) => projected(tally.ratio, 0.5, alpha, n),
+  decidedAt: (n, threshold) => decides(projected(tally.ratio, 0.5, alpha, n), threshold),
 }));
 
 type Measure = (tally: PairTally, alpha: number) => Omit<Finding, "scope">;
@@ -78,8 +78,13 @@ function quantileRatio(
     value: ratio(candidate.quantile(p), control.quantile(p)),
     have: candidate.count,
     ...bounds(quantileInterval(candidate, p, alpha / 2), quantileInterval(control, p, alpha / 2)),
-    boundsAt: (n) => bounds(projected(candidate, p, alpha / 2, n), projected(control, p, alpha / 2, n)),
+    decidedAt: (n, threshold) =>
+      decides(bounds(projected(candidate, p, alpha / 2, n), projected(control, p, alpha / 2, n)), threshold),
   };
+}
+
+function decides({ lower, upper }: Interval, threshold: number): boolean {
+  return lower > threshold || upper <= threshold;
 }
 
 /** The interval at n observations, were the distribution seen so far the true one; both engines alike before any. */

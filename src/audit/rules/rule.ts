@@ -69,8 +69,8 @@ export interface Finding {
   readonly lower: number;
   readonly upper: number;
   readonly have: number;
-  /** Bounds at n observations, were the present estimate exact. */
-  readonly boundsAt: (n: number) => { readonly lower: number; readonly upper: number };
+  /** Whether n observations would settle it, were the present estimate exact. Asked for some thirty n each time. */
+  readonly decidedAt: (n: number, threshold: number) => boolean;
 }
 
 /**
@@ -103,11 +103,8 @@ function finite(value: number): number | null {
 }
 
 /** Observations still to come until a bound clears the threshold; null beyond a hundred million. */
-function projectedNeed({ have, boundsAt }: Finding, threshold: number): number | null {
-  const decided = (n: number) => {
-    const { lower, upper } = boundsAt(n);
-    return lower > threshold || upper <= threshold;
-  };
+function projectedNeed({ have, decidedAt }: Finding, threshold: number): number | null {
+  const decided = (n: number) => decidedAt(n, threshold);
   let high = Math.max(16, have);
   while (!decided(high)) {
     high *= 2;

@@ -32,13 +32,21 @@ export function lnMixture(events: number, n: number, rate: number, prior: Prior)
   );
 }
 
+/** Whether k events in n observations refute this rate at level alpha: it lies outside of `rateInterval`. */
+export function isRefuted(
+  rate: number,
+  seen: { readonly events: number; readonly n: number; readonly alpha: number; readonly prior: Prior },
+): boolean {
+  const { events, n, alpha, prior } = seen;
+  return lnMixture(events, n, rate, prior) >= -Math.log(alpha);
+}
+
 /** The rates that are not refuted at level alpha: an always-valid two-sided interval. */
 export function rateInterval(events: number, n: number, alpha: number, prior: Prior): Interval {
   if (n === 0) return { lower: 0, upper: 1 };
-  const limit = -Math.log(alpha);
   const estimate = events / n;
   // M is convex in p with its minimum at k/n: one crossing on each side.
-  const refuted = (rate: number) => lnMixture(events, n, rate, prior) >= limit;
+  const refuted = (rate: number) => isRefuted(rate, { events, n, alpha, prior });
   return {
     lower: events === 0 ? 0 : bisect(0, estimate, (rate) => !refuted(rate)),
     upper: events === n ? 1 : bisect(estimate, 1, refuted),

@@ -10,7 +10,7 @@ import {
 } from "../../../src/compare/statistics/order-statistic.ts";
 import { quantileInterval } from "../../../src/compare/statistics/quantile-sequence.ts";
 import { createRandom } from "../../../src/compare/statistics/random.ts";
-import { priorAround, rateInterval } from "../../../src/compare/statistics/rate-sequence.ts";
+import { isRefuted, priorAround, rateInterval } from "../../../src/compare/statistics/rate-sequence.ts";
 
 test("early stopping says how many more good requests are needed", () => {
   expect(earlyStopping({ percentile: 0.99, over: 0, within: 400 })).toEqual({
@@ -83,6 +83,19 @@ test("the rate interval holds the true rate at every look in at least 1 - alpha 
     }
   }
   expect(wrong / 400).toBeLessThanOrEqual(0.12);
+});
+
+test.each([
+  { events: 0, n: 5000 },
+  { events: 3, n: 400 },
+  { events: 40, n: 1000 },
+])("rates are refuted outside of their interval, not in it: $events of $n", ({ events, n }) => {
+  const [alpha, prior] = [0.05, priorAround(0.01)];
+  const { lower, upper } = rateInterval(events, n, alpha, prior);
+  const refuted = (rate: number) => isRefuted(rate, { events, n, alpha, prior });
+  expect([lower * 1.001, upper * 0.999].map(refuted)).toEqual([false, false]);
+  expect(refuted(upper * 1.001)).toBe(true);
+  expect(refuted(lower * 0.999)).toBe(events > 0);
 });
 
 test("the quantile interval holds the true quantile at every look, ties and buckets included", () => {
