@@ -1,15 +1,20 @@
 /**
  * What shadow runs do to live requests: every request is a candidate for the shadow (sampleRate 1), two candidates, open
- * loop at half of the capacity measured first. Each run starts two gateways anew, with shadow and without (two processes
- * of one program differ, by what the compiler of JavaScript made of it), which take turns every few seconds: what the
- * machine does to one it does to the other. Whose turn it is not is stopped, so that nothing it does in the background
- * is counted as the other's. Both turns of a pair meet the same arrivals, and the order alternates.
+ * loop at half of the capacity measured first. Each run starts a gateway anew, whose model has the shadow switched on and
+ * off every few seconds, by sampleRate in model.yaml and a reload, which keeps the engines: what the machine does to one
+ * it does to the other. Both turns of a pair meet the same arrivals, and the order alternates.
  *
- * `--model=models/NAME --engines=ACTIVE,CANDIDATE,CANDIDATE` does it with engines of yours, as on a GPU, instead of three
+ * `--apart` has two gateways take turns instead, one with shadow and one without; whose turn it is not is stopped. There
+ * "without" has never had a shadow, but two processes of one program differ by 10 % and more, whatever they do: by what the
+ * compiler of JavaScript made of it and where its memory lies.
+ *
+ * `--turns=N` has each side take so many turns a run. `--model=models/NAME --engines=ACTIVE,CANDIDATE,CANDIDATE` does it with engines of yours, as on a GPU, instead of three
  * builds of the demo model by ONNX Runtime.
  */
-import { basename, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { cpuShares, cpuTime, firstThreadSeconds } from "./support/cpu-time.ts";
+import { readFileSync, writeFileSync } from "node:fs";
+import { parse, stringify } from "yaml";
 import { metric, type Server, startGateway } from "./support/gateway.ts";
 import { startGenerator } from "./support/generator.ts";
 import type { PreparedRequest } from "./support/http-client.ts";
@@ -20,7 +25,7 @@ import { median, medianInterval, percentile } from "./support/statistics.ts";
 import { nearMs, watchStolen } from "./support/stolen.ts";
 
 const runCount = quick ? 2 : 5;
-const turns = quick ? 2 : 9;
+const turns = Number(option("turns") ?? (quick ? 2 : 9));
 /** Of a turn, and how much of its beginning is left out: connections are opened, and what rested is cold. */
 const seconds = quick ? 3 : 4;
 const warmUpMs = 1000;
@@ -40,9 +45,15 @@ if ((folder === undefined) !== (option("engines") === undefined) || engines.leng
   throw new Error(
     "--model and --engines belong together: a model's folder, and its active engine and one candidate or more",
   );
+const apart = process.argv.includes("--apart");
+const settings = {
+  without: { sampleRate: 0, maxUtilization },
+  with: { sampleRate: 1, maxUtilization },
+} as const;
+type Name = keyof typeof settings;
 // One after the other: the first compiles what is not there yet.
-const off = await repositoryWith({ sampleRate: 0 });
-const on = await repositoryWith({ sampleRate: 1, maxUtilization });
+const off = await repositoryWith(settings.without);
+const on = await repositoryWith(settings.with);
 const generator = startGenerator();
 
 async function repositoryWith(shadow: object): Promise<{ readonly path: string; remove(): void }> {
@@ -86,18 +97,62 @@ interface Run {
   readonly with: Side;
 }
 
+/** Who serves a side's turns. */
+interface Party {
+  readonly gateway: Server;
+  /** Brings it into the state in which its turns are, and back. */
+  begin(): Promise<void>;
+  end(): void;
+}
+
+/** The gateways of a run, by side; both begin and end at rest. */
+async function openParties(): Promise<Record<Name, Party> & { close(): Promise<void> }> {
+  const gateway = await startGateway(on.path);
+  if (!apart) {
+    const party = (name: Name): Party => ({ gateway, begin: () => shade(gateway, name), end() {} });
+    return { without: party("without"), with: party("with"), close: () => gateway.close() };
+  }
+  const other = await startGateway(off.path);
+  const party = (of: Server): Party => {
+    process.kill(of.pid, "SIGSTOP");
+    return {
+      gateway: of,
+      begin: () => Promise.resolve(void process.kill(of.pid, "SIGCONT")),
+      end: () => void process.kill(of.pid, "SIGSTOP"),
+    };
+  };
+  return {
+    without: party(other),
+    with: party(gateway),
+    async close() {
+      for (const { pid } of [gateway, other]) process.kill(pid, "SIGCONT");
+      await Promise.all([gateway.close(), other.close()]);
+    },
+  };
+}
+
+/** Switches the shadow of the gateway's model on or off. */
+async function shade(gateway: Server, name: Name): Promise<void> {
+  const file = join(on.path, model, "model.yaml");
+  const config = parse(readFileSync(file, "utf8")) as object;
+  writeFileSync(file, stringify({ ...config, shadow: settings[name] }));
+  const url = `http://127.0.0.1:${gateway.port}/v2/repository/models/${model}/load`;
+  const response = await fetch(url, { method: "POST" });
+  if (!response.ok) throw new Error(`reload: ${response.status} ${await response.text()}`);
+}
+
 interface Load {
   readonly request: PreparedRequest;
   readonly ratePerSecond: number;
 }
 
 async function turn(
-  gateway: Server,
+  { gateway, begin: enter, end: leave }: Party,
   { request, ratePerSecond }: Load,
   seed: number,
   side: Side,
 ): Promise<void> {
-  process.kill(gateway.pid, "SIGCONT");
+  await enter();
   await new Promise((resolve) => setTimeout(resolve, settleMs));
   const before = await compared(gateway);
   const time = cpuTime(serverCores);
@@ -114,7 +169,7 @@ async function turn(
   const begin = Math.min(...result.dueMs) + warmUpMs;
   side.compared += (await compared(gateway)) - before;
   side.threadSeconds += firstThreadSeconds(gateway.pid) - threadBefore;
-  process.kill(gateway.pid, "SIGSTOP");
+  leave();
   const counts = result.dueMs.map((due) => (due < begin ? 0 : taken?.near(due) ? 1 : 2));
   side.whole.push(latenciesMs(result).filter((_, at) => counts[at] !== 0));
   side.latencies.push(latenciesMs(result).filter((_, at) => counts[at] === 2));
@@ -141,9 +196,11 @@ async function compared(gateway: Server): Promise<number> {
   return Math.min(...(await Promise.all(counts)));
 }
 
-async function capacityOf(gateway: Server, request: PreparedRequest): Promise<number> {
+async function capacityOf({ gateway, begin, end }: Party, request: PreparedRequest): Promise<number> {
   const mode = { kind: "closed", concurrency: 4, seconds: 3 } as const;
+  await begin();
   const { result } = await generator.run({ port: gateway.port, request, mode });
+  end();
   return result.doneMs.length / result.seconds;
 }
 
@@ -152,11 +209,11 @@ async function capacityOf(gateway: Server, request: PreparedRequest): Promise<nu
  * thread up to twice of what one of several does: half of the capacity in a closed loop would be nearly all of it. What one
  * costs depends on the rate in turn, so it is measured at the rate that the last measurement told, a few times.
  */
-async function halfLoad(gateway: Server, request: PreparedRequest, most: number): Promise<number> {
+async function halfLoad(party: Party, request: PreparedRequest, most: number): Promise<number> {
   let rate = most;
   for (let at = 0; at < 4; at += 1) {
     const side = new Side();
-    await turn(gateway, { request, ratePerSecond: rate }, 90 + at, side);
+    await turn(party, { request, ratePerSecond: rate }, 90 + at, side);
     const busy = side.threadSeconds / seconds;
     tell(`at ${rate}/s the serving thread is busy for ${percent(busy)} of the time`);
     if (busy < 0.53 && (rate === most || busy > 0.47)) break;
@@ -167,17 +224,18 @@ async function halfLoad(gateway: Server, request: PreparedRequest, most: number)
 
 /** @param rate requests a second; half load of the gateway without shadow when it is not known yet */
 async function measure(index: number, rate: number | undefined): Promise<{ run: Run; rate: number }> {
-  const without = await startGateway(off.path);
-  const withShadow = await startGateway(on.path);
+  const parties = await openParties();
   try {
-    const request = binaryRequest(await modelServedAt(without.port, model));
+    const { without, with: withShadow } = parties;
+    await without.begin();
+    const request = binaryRequest(await modelServedAt(without.gateway.port, model));
+    without.end();
     // The first of each warms it up.
     await capacityOf(without, request);
     await capacityOf(withShadow, request);
     const capacity = await capacityOf(without, request);
     await capacityOf(withShadow, request);
-    // And by arrivals, which are on many connections. `turn` stops a process at its end; this one has had none.
-    process.kill(withShadow.pid, "SIGSTOP");
+    // And by arrivals, which are on many connections.
     const ratePerSecond = rate ?? (await halfLoad(without, request, Math.round(capacity / 2)));
     const load = { request, ratePerSecond };
     await turn(without, load, 99, new Side());
@@ -185,14 +243,13 @@ async function measure(index: number, rate: number | undefined): Promise<{ run: 
     const run = { without: new Side(), with: new Side() };
     for (let at = 0; at < turns; at += 1) {
       // A B, B A, A B, ...: what drifts meets both alike.
-      const order = [["without", without] as const, ["with", withShadow] as const];
+      const order: Name[] = ["without", "with"];
       if ((at + index) % 2 === 1) order.reverse();
-      for (const [name, gateway] of order) await turn(gateway, load, 100 * index + at, run[name]);
+      for (const name of order) await turn(parties[name], load, 100 * index + at, run[name]);
     }
     return { run, rate: load.ratePerSecond };
   } finally {
-    for (const { pid } of [without, withShadow]) process.kill(pid, "SIGCONT");
-    await Promise.all([without.close(), withShadow.close()]);
+    await parties.close();
   }
 }
 
@@ -225,7 +282,7 @@ function report(rate: number, runs: readonly Run[]): void {
   const ms = (value: number): string => value.toFixed(3);
   print(
     `\n${model}, ${engines.join(", ")} (the first is active), binary, open loop (Poisson), ${rate}/s: half of the capacity at concurrency 4, or less where that would keep the serving thread busy for more than half of the time${places(", ")}; a run is ` +
-      `${turns} turns of ${seconds} s each with shadow and without, the first ${warmUpMs / 1000} s of each left out, latency from the scheduled arrival; maxUtilization ${maxUtilization}. ` +
+      `${turns} turns of ${seconds} s each with shadow and without${apart ? ", two gateways" : ", one gateway"}, the first ${warmUpMs / 1000} s of each left out, latency from the scheduled arrival; maxUtilization ${maxUtilization}. ` +
       `Latencies are of requests that did not arrive within ${nearMs} ms of a moment when the hypervisor had a core ("stolen"). ` +
       `The load generator sent them up to ${ms(median(runs.flatMap((run) => [...run.without.lateMs, ...run.with.lateMs])))} ms late (p99, median of the turns).\n`,
   );
