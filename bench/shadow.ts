@@ -146,13 +146,9 @@ interface Load {
   readonly ratePerSecond: number;
 }
 
-async function turn(
-  { gateway, begin: enter, end: leave }: Party,
-  { request, ratePerSecond }: Load,
-  seed: number,
-  side: Side,
-): Promise<void> {
-  await enter();
+async function turn(party: Party, { request, ratePerSecond }: Load, seed: number, side: Side): Promise<void> {
+  const { gateway } = party;
+  await party.begin();
   await new Promise((resolve) => setTimeout(resolve, settleMs));
   const before = await compared(gateway);
   const time = cpuTime(serverCores);
@@ -169,7 +165,7 @@ async function turn(
   const begin = Math.min(...result.dueMs) + warmUpMs;
   side.compared += (await compared(gateway)) - before;
   side.threadSeconds += firstThreadSeconds(gateway.pid) - threadBefore;
-  leave();
+  party.end();
   const counts = result.dueMs.map((due) => (due < begin ? 0 : taken?.near(due) ? 1 : 2));
   side.whole.push(latenciesMs(result).filter((_, at) => counts[at] !== 0));
   side.latencies.push(latenciesMs(result).filter((_, at) => counts[at] === 2));
@@ -196,11 +192,11 @@ async function compared(gateway: Server): Promise<number> {
   return Math.min(...(await Promise.all(counts)));
 }
 
-async function capacityOf({ gateway, begin, end }: Party, request: PreparedRequest): Promise<number> {
+async function capacityOf(party: Party, request: PreparedRequest): Promise<number> {
   const mode = { kind: "closed", concurrency: 4, seconds: 3 } as const;
-  await begin();
-  const { result } = await generator.run({ port: gateway.port, request, mode });
-  end();
+  await party.begin();
+  const { result } = await generator.run({ port: party.gateway.port, request, mode });
+  party.end();
   return result.doneMs.length / result.seconds;
 }
 

@@ -55,7 +55,6 @@ export function createFeedback(options: {
   /** Models with labels that are not stored yet. */
   const unsaved = new Map<string, Model>();
   let saving: Promise<void> = Promise.resolve();
-  const keyOf = (model: Model, id: string) => `${model.name}\0${id}`;
   const tallyKey = (model: Model, engine: Engine) => `${model.name}\0${engine.manifest.artifact.sha256}`;
 
   function count(model: Model, engine: Engine, correct: boolean): void {
@@ -68,7 +67,7 @@ export function createFeedback(options: {
   }
 
   function remember(model: Model, id: string, engine: Engine, predicted: number | null): void {
-    if (predicted !== null) recent.add(keyOf(model, id), engine, predicted);
+    if (predicted !== null) recent.add(model.name, id, engine, predicted);
   }
 
   async function save(): Promise<void> {
@@ -131,7 +130,7 @@ export function createFeedback(options: {
           `label ${JSON.stringify(label)} is not one of model "${model.name}"; give a class number${classes === Infinity ? "" : ` from 0 to ${classes - 1}`} or one of ${labels?.join(", ") ?? "(model.yaml lists no labels)"}`,
         );
       // Taken, not read: a label that comes twice must not count twice.
-      const found = recent.take(keyOf(model, id));
+      const found = recent.take(model.name, id);
       if (!found)
         throw new GatewayError(
           "notFound",
@@ -180,14 +179,17 @@ interface Column {
  * would be copied by the collector twice, and make it stop the gateway for longer and more often.
  */
 class RecentPredictions {
-  readonly #keys = Array.from<string | undefined>({ length: mostRemembered });
+  /** Of every place the request's model and id; a key made of both would be two more objects a request. */
+  readonly #models = Array.from<string | undefined>({ length: mostRemembered });
+  readonly #ids = Array.from<string | undefined>({ length: mostRemembered });
   readonly #counts = new Uint32Array(mostRemembered);
   readonly #columns: Column[] = [];
-  readonly #byKey = new Map<string, number>();
+  /** By model and id. */
+  readonly #places = new Map<string, Map<string, number>>();
   #next = 0;
 
-  add(key: string, engine: Engine, predicted: number): void {
-    const place = this.#byKey.get(key) ?? this.#begin(key);
+  add(model: string, id: string, engine: Engine, predicted: number): void {
+    const place = this.#places.get(model)?.get(id) ?? this.#begin(model, id);
     const count = this.#counts[place] as number;
     let at = 0;
     while (at < count && this.#columns[at]?.engines[place] !== engine) at += 1;
@@ -201,25 +203,36 @@ class RecentPredictions {
   }
 
   /** What was predicted for the request, which is forgotten. */
-  take(key: string): readonly Prediction[] | undefined {
-    const place = this.#byKey.get(key);
+  take(model: string, id: string): readonly Prediction[] | undefined {
+    const place = this.#places.get(model)?.get(id);
     if (place === undefined) return undefined;
-    this.#byKey.delete(key);
-    this.#keys[place] = undefined;
+    this.#forget(place);
     return this.#columns.slice(0, this.#counts[place]).map(({ engines, predicted }) => ({
       engine: engines[place] as Engine,
       predicted: predicted[place] as number,
     }));
   }
 
-  #begin(key: string): number {
+  #begin(model: string, id: string): number {
     const place = this.#next;
     this.#next = (place + 1) % mostRemembered;
-    const before = this.#keys[place];
-    if (before !== undefined) this.#byKey.delete(before);
-    this.#keys[place] = key;
+    this.#forget(place);
+    this.#models[place] = model;
+    this.#ids[place] = id;
     this.#counts[place] = 0;
-    this.#byKey.set(key, place);
+    let places = this.#places.get(model);
+    if (!places) this.#places.set(model, (places = new Map()));
+    places.set(id, place);
     return place;
+  }
+
+  #forget(place: number): void {
+    const [model, id] = [this.#models[place], this.#ids[place]];
+    this.#models[place] = undefined;
+    this.#ids[place] = undefined;
+    if (model === undefined || id === undefined) return;
+    const places = this.#places.get(model);
+    places?.delete(id);
+    if (places?.size === 0) this.#places.delete(model);
   }
 }

@@ -3,7 +3,7 @@ import type { EngineRequest } from "../core/engine.ts";
 import type { Log } from "../core/log.ts";
 import type { SentError } from "../core/sent-error.ts";
 import type { PoolEvent, PoolOptions } from "../hosting/pool.ts";
-import type { JobRows } from "./rows.ts";
+import type { Rows } from "./rows.ts";
 
 /** What the shadow thread is started with. */
 export interface ThreadData {
@@ -24,7 +24,7 @@ export type Request =
   | { readonly type: "start"; readonly pool: number; readonly options: SentPoolOptions }
   | { readonly type: "infer"; readonly pool: number; readonly request: EngineRequest }
   | { readonly type: "close"; readonly pool: number }
-  | { readonly type: "run"; readonly jobs: JobRows }
+  | { readonly type: "run"; readonly jobs: Rows }
   /** Whether it is there at all. */
   | { readonly type: "ping" };
 

@@ -1,166 +1,204 @@
 import type { DifferenceSummary, OutputSummary } from "../compare/difference.ts";
-import type { CompareOptions } from "../compare/options.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { RunComparison } from "./compare-runs.ts";
 import type { JobRun, ShadowAnswer, ShadowJob } from "./run-job.ts";
 
 /**
- * Jobs and answers on their way between the threads, as values in a row. By structured clone every object costs, most of it
- * for the names of its properties: eight answers are read in a fifth of the time so (docs/decisions.md, "Rows").
+ * Jobs and answers on their way between the threads: numbers in a row, and of everything else a place in a table, once
+ * each. By structured clone every object costs, most of it for the names of its properties, and what has been read and
+ * waits to be told of is gone through by each of V8's short collections. docs/decisions.md, "Spare time".
  */
-export interface JobRows {
-  readonly values: readonly unknown[];
-  /** The jobs name theirs by place: those of one model have the same. */
-  readonly options: readonly CompareOptions[];
+export interface Rows {
+  readonly numbers: Float64Array;
+  readonly table: readonly unknown[];
 }
 
-export function packJobs<Host>(jobs: readonly ShadowJob<Host>[], numberOf: (host: Host) => number): JobRows {
-  const values: unknown[] = [];
-  const options = [...new Set(jobs.map((job) => job.options))];
-  writeList(values, jobs, (job) => {
-    writeList(values, job.hosts, (host) => values.push(numberOf(host)));
-    writeTensors(values, job.inputs);
-    writeTensors(values, job.reply);
-    values.push(job.base, job.replied, options.indexOf(job.options), job.maxUtilization, job.patienceSeconds);
+export function packJobs<Host>(jobs: readonly ShadowJob<Host>[], numberOf: (host: Host) => number): Rows {
+  const rows = new RowsWriter();
+  rows.list(jobs, (job) => {
+    rows.list(job.hosts, (host) => rows.number(numberOf(host)));
+    writeTensors(rows, job.inputs);
+    writeTensors(rows, job.reply);
+    rows.other(job.base);
+    rows.other(job.replied);
+    rows.other(job.options);
+    rows.number(job.maxUtilization);
+    rows.number(job.patienceSeconds);
   });
-  return { values, options };
+  return rows.end();
 }
 
-export function unpackJobs<Host>(
-  { values, options }: JobRows,
-  hostOf: (number: number) => Host,
-): ShadowJob<Host>[] {
-  const row = new Row(values);
-  return row.list(() => ({
-    hosts: row.list(() => hostOf(row.next())),
-    inputs: readTensors(row),
-    reply: readTensors(row),
-    base: row.next(),
-    replied: row.next(),
-    options: options[row.next()] as CompareOptions,
-    maxUtilization: row.next(),
-    patienceSeconds: row.next(),
+// Properties of a literal are evaluated in the order they are written in: that of the rows.
+export function unpackJobs<Host>(packed: Rows, hostOf: (number: number) => Host): ShadowJob<Host>[] {
+  const rows = new RowsReader(packed);
+  return rows.list(() => ({
+    hosts: rows.list(() => hostOf(rows.number())),
+    inputs: readTensors(rows),
+    reply: readTensors(rows),
+    base: rows.other(),
+    replied: rows.other(),
+    options: rows.other(),
+    maxUtilization: rows.number(),
+    patienceSeconds: rows.number(),
   }));
 }
 
-export function packAnswers(answers: readonly ShadowAnswer[]): readonly unknown[] {
-  const values: unknown[] = [];
-  writeList(values, answers, ({ runs, busy, comparisons, error }) => {
-    writeList(values, runs, (run) =>
-      values.push(
-        run.place,
-        run.startedSeconds,
-        run.endedSeconds,
-        run.engineSeconds,
-        run.overlapped,
-        run.predicted,
-        run.error,
-      ),
-    );
-    writeList(values, comparisons, ({ reference, candidate, difference }) => {
-      const { result, flip, undecided, kl, outputs } = difference;
-      values.push(reference, candidate, result, flip, undecided, kl);
-      writeList(values, outputs, (output) =>
-        values.push(
-          output.name,
-          output.datatype,
-          output.bitEqual,
-          output.notComparable,
-          output.cosine,
-          output.absMax,
-          output.relMax,
-          output.ulpMax,
-        ),
-      );
+export function packAnswers(answers: readonly ShadowAnswer[]): Rows {
+  const rows = new RowsWriter();
+  rows.list(answers, ({ runs, busy, comparisons, error }) => {
+    rows.list(runs, (run) => {
+      rows.number(run.place);
+      rows.number(run.startedSeconds);
+      rows.number(run.endedSeconds);
+      rows.number(run.engineSeconds);
+      rows.other(run.overlapped);
+      rows.other(run.predicted);
+      rows.other(run.error);
     });
-    values.push(busy, error);
+    rows.list(comparisons, ({ reference, candidate, difference }) => {
+      rows.number(reference);
+      rows.number(candidate);
+      rows.other(difference.result);
+      rows.other(difference.flip);
+      rows.other(difference.undecided);
+      // Without one NaN is a divergence, too, so that it cannot stand for none.
+      rows.other(difference.kl === undefined);
+      rows.number(difference.kl ?? Number.NaN);
+      rows.list(difference.outputs, (output) => {
+        rows.other(output.name);
+        rows.other(output.datatype);
+        rows.other(output.bitEqual);
+        rows.number(output.notComparable);
+        rows.number(output.cosine);
+        rows.number(output.absMax);
+        rows.number(output.relMax);
+        rows.number(output.ulpMax);
+      });
+    });
+    rows.other(busy);
+    rows.other(error);
   });
-  return values;
+  return rows.end();
 }
 
-// Properties of a literal are evaluated in the order they are written in: that of the row.
-export function unpackAnswers(values: readonly unknown[]): ShadowAnswer[] {
-  const row = new Row(values);
-  const run = (): JobRun => ({
-    place: row.next(),
-    startedSeconds: row.next(),
-    endedSeconds: row.next(),
-    engineSeconds: row.next(),
-    overlapped: row.next(),
-    predicted: row.next(),
-    error: row.next(),
+/** One after another, so that an answer is not there before it is told of. */
+export function* unpackAnswers(packed: Rows): Generator<ShadowAnswer, undefined> {
+  const rows = new RowsReader(packed);
+  for (let left = rows.number(); left > 0; left -= 1)
+    yield {
+      runs: rows.list(() => readRun(rows)),
+      comparisons: rows.list(() => readComparison(rows)),
+      busy: rows.other(),
+      error: rows.other(),
+    };
+}
+
+function readRun(rows: RowsReader): JobRun {
+  return {
+    place: rows.number(),
+    startedSeconds: rows.number(),
+    endedSeconds: rows.number(),
+    engineSeconds: rows.number(),
+    overlapped: rows.other(),
+    predicted: rows.other(),
+    error: rows.other(),
+  };
+}
+
+function readComparison(rows: RowsReader): RunComparison {
+  return { reference: rows.number(), candidate: rows.number(), difference: readDifference(rows) };
+}
+
+function readDifference(rows: RowsReader): DifferenceSummary {
+  const [result, flip, undecided] = [rows.other(), rows.other(), rows.other()] as const;
+  const isWithout: boolean = rows.other();
+  const kl = rows.number();
+  const outputs = rows.list(() => readOutput(rows));
+  return { result, flip, undecided, kl: isWithout ? undefined : kl, outputs };
+}
+
+function readOutput(rows: RowsReader): OutputSummary {
+  return {
+    name: rows.other(),
+    datatype: rows.other(),
+    bitEqual: rows.other(),
+    notComparable: rows.number(),
+    cosine: rows.number(),
+    absMax: rows.number(),
+    relMax: rows.number(),
+    ulpMax: rows.number(),
+  };
+}
+
+function writeTensors(rows: RowsWriter, tensors: readonly Tensor[]): void {
+  rows.list(tensors, ({ name, datatype, shape, data }) => {
+    rows.other(name);
+    rows.other(datatype);
+    rows.list(shape, (size) => rows.number(size));
+    rows.other(data);
   });
-  const output = (): OutputSummary => ({
-    name: row.next(),
-    datatype: row.next(),
-    bitEqual: row.next(),
-    notComparable: row.next(),
-    cosine: row.next(),
-    absMax: row.next(),
-    relMax: row.next(),
-    ulpMax: row.next(),
-  });
-  const difference = (): DifferenceSummary => ({
-    result: row.next(),
-    flip: row.next(),
-    undecided: row.next(),
-    kl: row.next(),
-    outputs: row.list(output),
-  });
-  const comparison = (): RunComparison => ({
-    reference: row.next(),
-    candidate: row.next(),
-    difference: difference(),
-  });
-  return row.list(() => ({
-    runs: row.list(run),
-    comparisons: row.list(comparison),
-    busy: row.next(),
-    error: row.next(),
+}
+
+function readTensors(rows: RowsReader): Tensor[] {
+  return rows.list(() => ({
+    name: rows.other(),
+    datatype: rows.other(),
+    shape: rows.list(() => rows.number()),
+    data: rows.other(),
   }));
 }
 
-function writeTensors(values: unknown[], tensors: readonly Tensor[]): void {
-  writeList(values, tensors, ({ name, datatype, shape, data }) => {
-    values.push(name, datatype);
-    writeList(values, shape, (size) => values.push(size));
-    values.push(data);
-  });
-}
+class RowsWriter {
+  readonly #numbers: number[] = [];
+  readonly #table: unknown[] = [];
+  readonly #places = new Map<unknown, number>();
 
-function readTensors(row: Row): Tensor[] {
-  return row.list(() => ({
-    name: row.next(),
-    datatype: row.next(),
-    shape: row.list<number>(() => row.next()),
-    data: row.next(),
-  }));
-}
-
-function writeList<T>(values: unknown[], items: readonly T[], write: (item: T) => void): void {
-  values.push(items.length);
-  for (const item of items) write(item);
-}
-
-/** Reads what was written, in the same order; the types are the reader's to know. */
-class Row {
-  readonly #values: readonly unknown[];
-  #at = 0;
-
-  constructor(values: readonly unknown[]) {
-    this.#values = values;
+  number(value: number): void {
+    this.#numbers.push(value);
   }
 
-  /** Fits wherever it is put. */
-  next(): never {
-    const value = this.#values[this.#at];
+  other(value: unknown): void {
+    let place = this.#places.get(value);
+    if (place === undefined) {
+      place = this.#table.push(value) - 1;
+      this.#places.set(value, place);
+    }
+    this.#numbers.push(place);
+  }
+
+  list<T>(items: readonly T[], write: (item: T) => void): void {
+    this.#numbers.push(items.length);
+    for (const item of items) write(item);
+  }
+
+  end(): Rows {
+    return { numbers: Float64Array.from(this.#numbers), table: this.#table };
+  }
+}
+
+/** Reads what was written, in the same order. */
+class RowsReader {
+  readonly #rows: Rows;
+  #at = 0;
+
+  constructor(rows: Rows) {
+    this.#rows = rows;
+  }
+
+  number(): number {
+    const value = this.#rows.numbers[this.#at];
     this.#at += 1;
-    return value as never;
+    return value as number;
+  }
+
+  /** Of the type that was written there: fits wherever it is put. */
+  other(): never {
+    return this.#rows.table[this.number()] as never;
   }
 
   list<T>(read: () => T): T[] {
     const items: T[] = [];
-    for (let left: number = this.next(); left > 0; left -= 1) items.push(read());
+    for (let left = this.number(); left > 0; left -= 1) items.push(read());
     return items;
   }
 }

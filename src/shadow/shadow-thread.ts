@@ -9,7 +9,7 @@ import type { PoolEvent } from "../hosting/pool.ts";
 import type { EnginePool } from "../models/engine.ts";
 import type { FromThread, Request, SentPoolOptions, ThreadData, ToThread } from "./messages.ts";
 import { createPoolProxy, type PoolProxy } from "./pool-proxy.ts";
-import { packJobs, unpackAnswers } from "./rows.ts";
+import { packJobs, type Rows, unpackAnswers } from "./rows.ts";
 import type { ShadowAnswer, ShadowJob } from "./run-job.ts";
 
 /**
@@ -20,10 +20,10 @@ export interface ShadowThread {
   /** A pool of hosts there. When the thread is lost, it has failed. */
   openPool(options: SentPoolOptions, onEvent: (event: PoolEvent) => void): EnginePool;
   /**
-   * One job after another, an answer for each; the hosts are pools from here.
+   * One job after another, an answer for each, made when it is asked for; the hosts are pools from here.
    * @throws Error when the thread ended, or was stuck and has been ended; it is started again with the next pool.
    */
-  run(jobs: readonly ShadowJob<Runner>[]): Promise<readonly ShadowAnswer[]>;
+  run(jobs: readonly ShadowJob<Runner>[]): Promise<Iterable<ShadowAnswer>>;
   /** Ends the thread, and its hosts with it. */
   close(): Promise<void>;
 }
@@ -190,7 +190,7 @@ export function createShadowThread(options: {
         const settle = () => void (settled = true);
         asked.then(settle, settle);
         void spareTime.wait(() => settled || hasAnswer()).then(() => settled || takeAnswer());
-        return unpackAnswers((await asked) as readonly unknown[]);
+        return unpackAnswers((await asked) as Rows);
       } finally {
         jobs -= 1;
       }

@@ -12,7 +12,7 @@ import { watchCpuLoad } from "../devices/cpu-load.ts";
 import { createPool, type Pool, type PoolEvent } from "../hosting/pool.ts";
 import { createIdleGate } from "./idle-gate.ts";
 import type { FromThread, Request, SentPoolOptions, ThreadData, ToThread } from "./messages.ts";
-import { type JobRows, packAnswers, unpackJobs } from "./rows.ts";
+import { packAnswers, type Rows, unpackJobs } from "./rows.ts";
 import { restSeconds, runJob, type ShadowAnswer } from "./run-job.ts";
 
 makeThreadIdle();
@@ -94,7 +94,7 @@ function runnerOf(number: number): Runner {
 }
 
 /** One job at a time, and a rest after each. Where no idle moment came for one, the rest of those sent with it has waited as long. */
-function run(rows: JobRows): Promise<readonly unknown[]> {
+function run(rows: Rows): Promise<Rows> {
   const jobs = unpackJobs(rows, runnerOf);
   waiting += jobs.length;
   const done = turn.then(async () => {

@@ -89,7 +89,7 @@ const retrySeconds = 60;
 
 export function createShadow(options: {
   /** Runs and compares one after another, in the shadow thread; an answer for each. */
-  readonly run: (jobs: readonly ShadowJob<Runner>[]) => Promise<readonly ShadowAnswer[]>;
+  readonly run: (jobs: readonly ShadowJob<Runner>[]) => Promise<Iterable<ShadowAnswer>>;
   /** How outputs of the model are to be compared now. */
   readonly compareOptions: (model: Model) => CompareOptions;
   /** The runs on one served input, in the random order they ran in. */
@@ -206,7 +206,10 @@ export function createShadow(options: {
   }
 
   /** What every engine that can run is to run, in random order. A reason when there is nothing to run or nobody to run it for. */
-  function plan(served: ShadowedRequest, { members, options }: Crew): Planned | DropReason {
+  function plan(
+    served: ShadowedRequest,
+    { members, options }: Crew,
+  ): { readonly planned: Planned; readonly job: ShadowJob<Runner> } | DropReason {
     const { model, engine, inputs, outputs } = served;
     if (!members) return "stale";
     if (members.length === 0) return "engines_away";
@@ -226,7 +229,7 @@ export function createShadow(options: {
       maxUtilization: config.shadow.maxUtilization,
       patienceSeconds,
     };
-    return { served, crew, reference, job };
+    return { planned: { served, crew, reference }, job };
   }
 
   /** Tells what came of an input. Returns why it was not shadowed by all, if it was not. */
@@ -317,6 +320,7 @@ export function createShadow(options: {
 
   async function runAll(jobs: readonly Job[]): Promise<void> {
     const planned: Planned[] = [];
+    const sent: ShadowJob<Runner>[] = [];
     /** Asked for once a lot, which is sent the faster for it. */
     const crews = new Map<Model, Crew>();
     for (const { served } of jobs) {
@@ -326,17 +330,19 @@ export function createShadow(options: {
         if (!crew)
           crews.set(model, (crew = { members: await crewOf(model), options: compareOptions(model) }));
         const plans = plan(served, crew);
-        if (typeof plans !== "string") planned.push(plans);
-        else if (!state.closed) onDropped(served.model.name, plans, 1);
+        if (typeof plans !== "string") {
+          planned.push(plans.planned);
+          sent.push(plans.job);
+        } else if (!state.closed) onDropped(served.model.name, plans, 1);
       } catch (error) {
         fail(served, error);
       }
     }
     if (planned.length === 0) return;
-    let answers: readonly ShadowAnswer[];
+    let answers: Iterator<ShadowAnswer>;
     const sentSeconds = clock.seconds();
     try {
-      answers = await run(planned.map(({ job }) => job));
+      answers = (await run(sent))[Symbol.iterator]();
       inputSeconds = (clock.seconds() - sentSeconds) / planned.length;
     } catch (error) {
       for (const { served } of planned) fail(served, error);
@@ -344,11 +350,11 @@ export function createShadow(options: {
     }
     await spareTime.wait();
     const slices = createSlices(spareTime);
-    for (const [at, one] of planned.entries()) {
+    for (const one of planned) {
       if (slices.due()) await slices.pause();
       if (state.closed) return;
       try {
-        const reason = tell(one, answers[at] as ShadowAnswer);
+        const reason = tell(one, answers.next().value as ShadowAnswer);
         if (reason) onDropped(one.served.model.name, reason, 1);
       } catch (error) {
         fail(one.served, error);
@@ -421,7 +427,6 @@ interface Planned {
   readonly served: ShadowedRequest;
   readonly crew: readonly Member[];
   readonly reference: Engine | undefined;
-  readonly job: ShadowJob<Runner>;
 }
 
 interface Crew {

@@ -147,7 +147,7 @@ test("several at a time are answered in their order; the rest of them wait for n
   await a.start();
   await b.start();
   const one = jobOf([a], commands.nothing);
-  const answers = await thread.run([one, jobOf([b, a], commands.nothing), jobOf([a], commands.fail)]);
+  const answers = [...(await thread.run([one, jobOf([b, a], commands.nothing), jobOf([a], commands.fail)]))];
   expect(answers.map(({ runs }) => runs.map(({ error }) => error?.class))).toEqual([
     [undefined],
     [undefined, undefined],
@@ -155,7 +155,7 @@ test("several at a time are answered in their order; the rest of them wait for n
   ]);
   load.begin();
   const impatient = jobOf([a], commands.nothing, { patienceSeconds: 0.05 });
-  expect(await thread.run([impatient, one])).toMatchObject([
+  expect([...(await thread.run([impatient, one]))]).toMatchObject([
     { runs: [], busy: true },
     { runs: [], busy: true },
   ]);
