@@ -4,8 +4,9 @@
  * off every few seconds, by sampleRate in model.yaml and a reload, which keeps the engines: what the machine does to one
  * it does to the other. Both turns of a pair meet the same arrivals, and the order alternates.
  *
- * `--apart` has two gateways take turns instead, one with shadow and one without; whose turn it is not is stopped. There
- * "without" has never had a shadow, but two processes of one program differ by 10 % and more, whatever they do: by what the
+ * So it is what taking, sending, running and telling of inputs costs; that engines have evidence to be judged, once a
+ * second, is part of both. `--apart` has two gateways take turns instead, one with shadow and one without; whose turn it is
+ * not is stopped. There "without" has never had a shadow, but two processes of one program differ by 10 % and more, whatever they do: by what the
  * compiler of JavaScript made of it and where its memory lies.
  *
  * `--turns=N` has each side take so many turns a run. `--model=models/NAME --engines=ACTIVE,CANDIDATE,CANDIDATE` does it with engines of yours, as on a GPU, instead of three
@@ -26,12 +27,13 @@ import { nearMs, watchStolen } from "./support/stolen.ts";
 
 const runCount = quick ? 2 : 5;
 const turns = Number(option("turns") ?? (quick ? 2 : 9));
+if (!Number.isInteger(turns) || turns < 2) throw new Error(`--turns=${option("turns")}: 2 or more`);
 /** Of a turn, and how much of its beginning is left out: connections are opened, and what rested is cold. */
 const seconds = quick ? 3 : 4;
 const warmUpMs = 1000;
-/** What is still queued for the shadow is worked off before the other gateway's turn. */
+/** What is still queued for the shadow is worked off before the other side's turn. */
 const restMs = 500;
-/** After a stop every timer is due at once. */
+/** After a stop every timer is due at once; after a reload there is something to clear away. */
 const settleMs = 300;
 /**
  * Half of the capacity is two thirds of two cores already, and the load generator may take its part of them: with the
@@ -52,7 +54,7 @@ const settings = {
 } as const;
 type Name = keyof typeof settings;
 // One after the other: the first compiles what is not there yet.
-const off = await repositoryWith(settings.without);
+const off = apart ? await repositoryWith(settings.without) : undefined;
 const on = await repositoryWith(settings.with);
 const generator = startGenerator();
 
@@ -66,7 +68,7 @@ async function repositoryWith(shadow: object): Promise<{ readonly path: string; 
   return copyModel(resolve(folder), { engines, settings });
 }
 
-/** One gateway's turns of a run. */
+/** One side's turns of a run. */
 class Side {
   /** Of a turn each; of the requests that the hypervisor left alone. */
   readonly latencies: Float64Array[] = [];
@@ -105,10 +107,10 @@ interface Party {
   end(): void;
 }
 
-/** The gateways of a run, by side; both begin and end at rest. */
+/** The gateways of a run, by side: one, or two of which one is stopped while the other has its turn. */
 async function openParties(): Promise<Record<Name, Party> & { close(): Promise<void> }> {
   const gateway = await startGateway(on.path);
-  if (!apart) {
+  if (!off) {
     const party = (name: Name): Party => ({ gateway, begin: () => shade(gateway, name), end() {} });
     return { without: party("without"), with: party("with"), close: () => gateway.close() };
   }
@@ -195,7 +197,9 @@ async function compared(gateway: Server): Promise<number> {
 async function capacityOf(party: Party, request: PreparedRequest): Promise<number> {
   const mode = { kind: "closed", concurrency: 4, seconds: 3 } as const;
   await party.begin();
+  await new Promise((resolve) => setTimeout(resolve, settleMs));
   const { result } = await generator.run({ port: party.gateway.port, request, mode });
+  await new Promise((resolve) => setTimeout(resolve, restMs));
   party.end();
   return result.doneMs.length / result.seconds;
 }
@@ -266,7 +270,7 @@ try {
   report(rate ?? Number.NaN, runs);
 } finally {
   generator.close();
-  off.remove();
+  off?.remove();
   on.remove();
 }
 
@@ -348,7 +352,7 @@ function report(rate: number, runs: readonly Run[]): void {
     );
     print(
       `\n- ${name}: ratio with to without, median of the runs: ${ratio.toFixed(3)} (${whole.toFixed(3)} of all requests, undisturbed or not); of the ${pairs.length} pairs of turns ${median(pairs).toFixed(3)}, between ${lower.toFixed(3)} and ${upper.toFixed(3)} (95 %); runs without, over their median: ${spread}; ` +
-        `every other turn without over the others, which differ in nothing: ${nothing.join(", ")}`,
+        `every other turn without over the others (${apart ? "which differ in nothing" : "half of them follow a turn with shadow"}): ${nothing.join(", ")}`,
     );
   }
 }

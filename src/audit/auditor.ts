@@ -50,7 +50,7 @@ export interface Auditor {
   ran(model: Model, runs: readonly AuditedRun[]): void;
   /** One of the comparisons that came of them. `id` of the request is for the log. */
   compared(model: Model, id: string, comparison: AuditedComparison): void;
-  /** At once, which takes a millisecond. */
+  /** At once, which takes up to a millisecond. */
   verdicts(model: Model, engine: Engine): readonly Verdict[];
   /** The same in slices, for who does it again and again. The model may be gone when it ends. */
   judge(model: Model, engine: Engine, slices: Slices): Promise<readonly Verdict[]>;
@@ -234,12 +234,14 @@ export function createAuditor(options: {
 
   async function judgeInSlices(model: Model, engine: Engine, slices: Slices): Promise<readonly Verdict[]> {
     const evidence = evidenceOf(model, engine);
+    const before = judged.get(evidence);
     const verdicts: Verdict[] = [];
     for (const verdict of judgements(evidence, judgeOptions(model, engine))) {
       verdicts.push(verdict);
       if (slices.due()) await slices.pause();
     }
-    judged.set(evidence, verdicts);
+    // Whoever judged it at once meanwhile may have known its role better.
+    if (judged.get(evidence) === before) judged.set(evidence, verdicts);
     return verdicts;
   }
 

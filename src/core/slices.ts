@@ -14,11 +14,14 @@ export interface Slices {
 
 export function createSlices(spareTime?: SpareTime): Slices {
   const ms = spareTime ? spareSliceMs : sliceMs;
+  let isSpare = spareTime !== undefined;
   let until = performance.now() + ms;
   return {
     due: () => performance.now() >= until,
     async pause() {
-      await (spareTime ? spareTime.wait() : setImmediate());
+      // Where no spare time came once, what is left would take too long if each of its pieces waited for some.
+      if (spareTime && isSpare) isSpare = await spareTime.wait();
+      else await setImmediate();
       until = performance.now() + ms;
     },
   };

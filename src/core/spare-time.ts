@@ -4,17 +4,17 @@ import type { LiveLoadCounter } from "./live-load.ts";
 export interface SpareTime {
   /**
    * Resolves when no live request is being answered, one caller a turn of the event loop: a request that comes meanwhile
-   * waits for one piece of work at most. Where no such moment comes, after 25 ms all the same.
+   * waits for one piece of work at most. Where no such moment comes, after 25 ms all the same, with false.
    * @param ready there is something to do; asked for when it is waited for and whenever no request is left
    */
-  wait(ready?: () => boolean): Promise<void>;
+  wait(ready?: () => boolean): Promise<boolean>;
 }
 
 /** On a gateway that is never idle little is put off: shadow runs wait for the same moments. */
 const mostMs = 25;
 
 interface Waiter {
-  readonly resolve: () => void;
+  readonly resolve: (isIdle: boolean) => void;
   readonly ready: () => boolean;
   /** Since when it has been ready. */
   readyMs: number | undefined;
@@ -56,7 +56,7 @@ export function createSpareTime(load: LiveLoadCounter): SpareTime {
     const next = nextReady();
     if (next && isDue(next)) {
       waiting.splice(waiting.indexOf(next), 1);
-      next.resolve();
+      next.resolve(load.inFlight === 0);
     }
     schedule();
   }

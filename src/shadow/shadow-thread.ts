@@ -44,7 +44,7 @@ interface Call {
 
 export function createShadowThread(options: {
   readonly load: SharedArrayBuffer;
-  /** When answers are read, which for one is as much work as a quarter of a request. */
+  /** When answers are read. */
   readonly spareTime: SpareTime;
   readonly clock: Clock;
   readonly log: Log;

@@ -143,6 +143,20 @@ test("evidence that was begun anew while it was being judged leaves no verdicts 
   expect(flips(auditor.lastVerdicts(model, b))).toBe(0);
 });
 
+test("verdicts of a moment ago do not take the place of newer ones", async () => {
+  const [a, b] = [engineOf("a"), engineOf("b")] as const;
+  const model = modelOf([a, b], { reference: "a" });
+  model.activate(a);
+  const { auditor } = openAuditor();
+  let newer: unknown;
+  const pause = () => {
+    newer ??= auditor.verdicts(model, b);
+    return Promise.resolve();
+  };
+  await auditor.judge(model, b, { due: () => true, pause });
+  expect(auditor.lastVerdicts(model, b)).toBe(newer);
+});
+
 test("what belongs to engines that a reload removed is let go", () => {
   const [a, b] = [engineOf("a"), engineOf("b")] as const;
   const model = modelOf([a, b], { reference: "a" });

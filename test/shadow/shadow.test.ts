@@ -99,7 +99,7 @@ function open(scene: Scene = {}) {
     onDropped: (_model, reason, count) => void dropped.push(...Array.from({ length: count }, () => reason)),
     random,
     live,
-    spareTime: { wait: () => Promise.resolve() },
+    spareTime: { wait: () => Promise.resolve(true) },
     clock,
     log: { ...silentLog, warn: (_, message) => void warnings.push(message) },
   });
