@@ -6,16 +6,16 @@
  *
  * So it is what taking, sending, running and telling of inputs costs; that engines have evidence to be judged, once a
  * second, is part of both. `--apart` has two gateways take turns instead, one with shadow and one without; whose turn it is
- * not is stopped. There "without" has never had a shadow, but two processes of one program differ by 10 % and more, whatever they do: by what the
- * compiler of JavaScript made of it and where its memory lies.
+ * not is stopped. There "without" has never had a shadow, but two processes of one program differ by 10 % and more,
+ * whatever they do: by what the compiler of JavaScript made of it and where its memory lies.
  *
- * `--turns=N` has each side take so many turns a run. `--model=models/NAME --engines=ACTIVE,CANDIDATE,CANDIDATE` does it with engines of yours, as on a GPU, instead of three
- * builds of the demo model by ONNX Runtime.
+ * `--turns=N` has each side take so many turns a run. `--model=models/NAME --engines=ACTIVE,CANDIDATE,CANDIDATE` does it
+ * with engines of yours, as on a GPU, instead of three builds of the demo model by ONNX Runtime.
  */
-import { basename, join, resolve } from "node:path";
-import { cpuShares, cpuTime, firstThreadSeconds } from "./support/cpu-time.ts";
 import { readFileSync, writeFileSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
 import { parse, stringify } from "yaml";
+import { cpuShares, cpuTime, firstThreadSeconds } from "./support/cpu-time.ts";
 import { metric, type Server, startGateway } from "./support/gateway.ts";
 import { startGenerator } from "./support/generator.ts";
 import type { PreparedRequest } from "./support/http-client.ts";

@@ -3,6 +3,19 @@ import { engineOf, modelOf, openAuditor, run, shadowed, tensor } from "./_audito
 
 const reply = (engine: ReturnType<typeof engineOf>) => ({ id: "r", engine, outputs: [tensor(1, 2)] });
 
+/** An auditor with some evidence on a candidate. */
+function openWithPairs() {
+  const [a, b] = [engineOf("a"), engineOf("b")] as const;
+  const model = modelOf([a, b], { reference: "a" });
+  model.activate(a);
+  const { auditor, time } = openAuditor();
+  for (let i = 0; i < 50; i += 1) {
+    time.seconds += 0.01;
+    shadowed(auditor, model, [run(a, "control"), run(b, "shadow")], reply(a));
+  }
+  return { auditor, model, b };
+}
+
 test("a candidate's pairs are those with the engine that is active now", async () => {
   const [a, b, c] = [engineOf("a"), engineOf("b"), engineOf("c")] as const;
   const model = modelOf([a, b, c], { reference: "a" });
@@ -105,14 +118,7 @@ test("divergence is shown while there is some in the window, and against the pre
 });
 
 test("an engine is judged rule by rule, with pauses between, and the verdicts are the ones made at once", async () => {
-  const [a, b] = [engineOf("a"), engineOf("b")] as const;
-  const model = modelOf([a, b], { reference: "a" });
-  model.activate(a);
-  const { auditor, time } = openAuditor();
-  for (let i = 0; i < 50; i += 1) {
-    time.seconds += 0.01;
-    shadowed(auditor, model, [run(a, "control"), run(b, "shadow")], reply(a));
-  }
+  const { auditor, model, b } = openWithPairs();
   const atOnce = auditor.verdicts(model, b);
   let pauses = 0;
   const pause = () => {
@@ -125,14 +131,7 @@ test("an engine is judged rule by rule, with pauses between, and the verdicts ar
 });
 
 test("evidence that was begun anew while it was being judged leaves no verdicts on what is there now", async () => {
-  const [a, b] = [engineOf("a"), engineOf("b")] as const;
-  const model = modelOf([a, b], { reference: "a" });
-  model.activate(a);
-  const { auditor, time } = openAuditor();
-  for (let i = 0; i < 50; i += 1) {
-    time.seconds += 0.01;
-    shadowed(auditor, model, [run(a, "control"), run(b, "shadow")], reply(a));
-  }
+  const { auditor, model, b } = openWithPairs();
   const flips = (verdicts: readonly { rule: string; have: number }[]) =>
     verdicts.find(({ rule }) => rule === "flipRatio")?.have;
   const pause = () => {

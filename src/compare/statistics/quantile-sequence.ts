@@ -1,5 +1,5 @@
 import type { LogHistogram } from "./log-histogram.ts";
-import { lnMixture, type Interval, type Prior } from "./rate-sequence.ts";
+import { isRefuted, type Interval, type Prior } from "./rate-sequence.ts";
 
 /**
  * An always-valid interval for the p-quantile of a stream, from its histogram: the order statistics at which the
@@ -18,9 +18,8 @@ export function quantileInterval(histogram: LogHistogram, p: number, alpha: numb
 /** 1-based ranks of the order statistics that bound the p-quantile; undefined where n is too small. */
 export function quantileRanks(n: number, p: number, alpha: number): QuantileRanks {
   if (n === 0) return { lower: undefined, upper: undefined };
-  const limit = -Math.log(alpha);
   const prior = quantilePrior(p);
-  const refuted = (below: number) => lnMixture(below, n, p, prior) >= limit;
+  const refuted = (below: number) => isRefuted(p, { events: below, n, alpha, prior });
   const centre = Math.min(n, Math.max(0, Math.round(n * p)));
   // k values below x refute "x is above the quantile" when k is too large; then x_(k) bounds it from above.
   const upper = refuted(n) ? firstTrue(centre, n, refuted) : undefined;

@@ -22,7 +22,7 @@ export function priorAround(threshold: number): Prior {
 }
 
 /** ln M_n(p) for k events in n observations. */
-export function lnMixture(events: number, n: number, rate: number, prior: Prior): number {
+function lnMixture(events: number, n: number, rate: number, prior: Prior): number {
   const misses = n - events;
   return (
     lnBeta(prior.a + events, prior.b + misses) -
