@@ -8,12 +8,14 @@ import { openDecisionLog } from "./audit/log/decision-log.ts";
 import type { Families } from "./building/families.ts";
 import { createComparer } from "./compare/comparer.ts";
 import type { Config } from "./config.ts";
+import type { CoreSplit } from "./core/cores.ts";
 import { systemClock } from "./core/clock.ts";
 import { createEventFeed } from "./core/event-feed.ts";
 import type { Log } from "./core/log.ts";
 import { createTurns } from "./core/turns.ts";
 import { deviceState } from "./device-state.ts";
 import { createDevices } from "./devices/devices.ts";
+import { HostCores } from "./hosting/host-cores.ts";
 import { createInlineRunner } from "./hosting/inline-runner.ts";
 import { createPool, type PoolEvent } from "./hosting/pool.ts";
 import type { Services } from "./http/services.ts";
@@ -54,10 +56,12 @@ const slowEndMs = 5_000;
 export async function createGateway(options: {
   readonly config: Config;
   readonly families: Families;
+  /** How this process shares out its cores, if it does. */
+  readonly cores?: CoreSplit | undefined;
   readonly version: string;
   readonly log: Log;
 }): Promise<Gateway> {
-  const { config, families, version, log } = options;
+  const { config, families, cores, version, log } = options;
   const clock = systemClock;
   const random = Math.random;
   const repository = await openRepository(config.repository);
@@ -88,6 +92,7 @@ export async function createGateway(options: {
   const turns = createTurns();
 
   // Models and their engines, each in host processes of its own.
+  const hostCores = cores?.serving.length === 1 ? new HostCores(cores) : undefined;
   const models = createModels({
     repository,
     openPool: (model, engine, role) => {
@@ -120,7 +125,7 @@ export async function createGateway(options: {
         if (event.type === "failed" && role === "serving") noteFailed(model.name, engine.id, event.message);
       };
       if (role === "shadow") return shadowThread.openPool(hosted, onEvent);
-      return createPool({ ...hosted, clock, log, onEvent });
+      return createPool({ ...hosted, cores: hostCores, clock, log, onEvent });
     },
     recall: async (model) => {
       await keeper.restore(model);

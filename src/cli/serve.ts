@@ -42,11 +42,11 @@ async function serve(options: {
   for (const { variable, meant } of misspelledVariables(process.env))
     log.warn({ variable, meant }, "unknown variable, so it sets nothing");
   // Now that the threads are there that are to stand back.
-  preferServing();
+  const cores = preferServing();
   const families = await readFamilies({ root: packageRoot(), environment: process.env });
   for (const { family, error } of families.problems)
     log.warn({ family, error }, "engine family cannot be used");
-  const gateway = await createGateway({ config, families, version: packageVersion(), log });
+  const gateway = await createGateway({ config, families, cores, version: packageVersion(), log });
   const { services } = gateway;
   const server = await listen(services, { config, version: packageVersion(), log }).catch(
     async (error: unknown) => {

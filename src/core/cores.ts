@@ -13,12 +13,9 @@ export interface CoreSplit {
   readonly shadow: readonly number[];
 }
 
-/** With fewer, a half would be a single core, which whoever else is on it takes. */
-const leastCores = 4;
-
-/** @returns undefined where there are too few to share out */
+/** @returns undefined where there is only one */
 export function splitCores(all: readonly number[]): CoreSplit | undefined {
-  if (all.length < leastCores) return undefined;
+  if (all.length < 2) return undefined;
   const middle = Math.ceil(all.length / 2);
   return { all, serving: all.slice(0, middle), shadow: all.slice(middle) };
 }
@@ -43,18 +40,26 @@ export function coreList(cores: readonly number[]): string {
   return cores.join(",");
 }
 
-/** Lets the calling thread run on these alone. Where the system refuses, nothing changes. */
-export function keepThreadTo(cores: readonly number[]): void {
+/** Lets a thread, by default the calling one, run on these alone. Where the system refuses, nothing changes. */
+export function keepThreadTo(cores: readonly number[], thread = 0): void {
   const mask = Buffer.alloc(8 * Math.ceil((Math.max(...cores) + 1) / 64));
   for (const core of cores) mask.writeUInt8(mask.readUInt8(core >> 3) | (1 << (core & 7)), core >> 3);
   try {
     const setAffinity = koffi
       .load(null)
       .func("int sched_setaffinity(int pid, size_t size, const void *mask)");
-    // Process 0 is the calling thread.
-    setAffinity(0, mask.length, mask);
+    setAffinity(thread, mask.length, mask);
   } catch {
     // A C library without it.
+  }
+}
+
+/** The same for every thread of a process, and those that they will start. One that is gone is none of ours. */
+export function keepProcessTo(cores: readonly number[], pid: number): void {
+  try {
+    for (const thread of readdirSync(`/proc/${pid}/task`)) keepThreadTo(cores, Number(thread));
+  } catch {
+    // It has ended.
   }
 }
 

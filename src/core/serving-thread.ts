@@ -1,20 +1,22 @@
 import { readdirSync } from "node:fs";
 import { constants, setPriority } from "node:os";
 import koffi from "koffi";
-import { coreSplit, keepThreadTo } from "./cores.ts";
+import { type CoreSplit, coreSplit, keepThreadTo } from "./cores.ts";
 
 /**
  * Lets the thread that serves, and the hosts that it starts from now on, have the processor before the threads that work
  * for it (V8's compilers and collectors, libuv's for files): those get what is left, at least a tenth of a core's time.
- * Where there are cores enough it keeps off those of shadow work.
+ * Where there are several it keeps off those of shadow work.
+ * @returns how the cores are shared out, if they are
  */
-export function preferServing(): void {
-  if (process.platform !== "linux") return;
+export function preferServing(): CoreSplit | undefined {
+  if (process.platform !== "linux") return undefined;
   for (const thread of readdirSync("/proc/self/task").map(Number))
     if (thread !== process.pid) setNice(thread);
   takeShortSlices();
   const split = coreSplit();
   if (split) keepThreadTo(split.serving);
+  return split;
 }
 
 /** Raised niceness needs no privilege; a thread that has ended meanwhile needs none either. */

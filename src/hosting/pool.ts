@@ -10,6 +10,7 @@ import {
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { createCrashLoop } from "./crash-loop.ts";
+import type { HostCores } from "./host-cores.ts";
 import type { Instance } from "./instance.ts";
 import { createJob, type Job } from "./job.ts";
 import { createJobQueue } from "./job-queue.ts";
@@ -37,6 +38,8 @@ export interface PoolOptions {
   readonly threads: number;
   readonly instances: { readonly min: number; readonly max: number };
   readonly priority: HostPriority;
+  /** Where its hosts belong while they are loaded, if they do not all run anywhere. */
+  readonly cores?: HostCores | undefined;
   /** Default: the larger of 1000 and 20 times the warm p99; 10 s at least for shadow hosts. */
   readonly watchdogMs?: number | undefined;
   readonly clock: Clock;
@@ -107,7 +110,7 @@ const growAfterSeconds = 0.1;
 let generation = 0;
 
 export function createPool(options: PoolOptions): Pool {
-  const { label, instances, priority, clock, onEvent } = options;
+  const { label, instances, priority, cores, clock, onEvent } = options;
   const { seconds } = clock;
   const log = options.log.child({ ...label, role: priority });
   const startTimeoutSeconds = options.startTimeoutSeconds ?? 120;
@@ -162,6 +165,12 @@ export function createPool(options: PoolOptions): Pool {
     });
     seat.instance = instance;
     seat.idleSinceSeconds = seconds();
+    if (instance.pid !== undefined) cores?.add(instance.pid, options.threads);
+  }
+
+  function end(instance: Instance): Promise<void> {
+    if (instance.pid !== undefined) cores?.delete(instance.pid);
+    return instance.end();
   }
 
   function learn(answer: EngineInfo): void {
@@ -228,7 +237,7 @@ export function createPool(options: PoolOptions): Pool {
     seat.instance = undefined;
     if (instance === undefined) return;
     const { running, waiting } = instance.abandon();
-    void instance.end();
+    void end(instance);
     running?.reject(error);
     queue.unshift(waiting);
     if (live().length === 0) {
@@ -282,7 +291,7 @@ export function createPool(options: PoolOptions): Pool {
     for (const job of running === undefined ? waiting : [running, ...waiting]) {
       job.reject(new HostLostError("unavailable", `${name} was unloaded`));
     }
-    await instance?.end();
+    if (instance) await end(instance);
   }
 
   function scale(): void {

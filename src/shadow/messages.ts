@@ -17,7 +17,7 @@ export interface ThreadData {
 }
 
 /** A pool's options, as far as they can be sent. */
-export type SentPoolOptions = Omit<PoolOptions, "clock" | "log" | "onEvent">;
+export type SentPoolOptions = Omit<PoolOptions, "cores" | "clock" | "log" | "onEvent">;
 
 /** Asked of the shadow thread, which answers each by its `call`. Pools are numbered by the asking side. */
 export type Request =

@@ -26,7 +26,7 @@ const cpu = watchCpuLoad({ clock });
  * Waking hosts costs live requests even when they are idle-class, and so does looking for idle moments, unless shadow work
  * has cores of its own.
  */
-const { mostDuty, pollMs } = coreSplit() ? { mostDuty: 0.9, pollMs: 0.1 } : { mostDuty: 0.75, pollMs: 0.2 };
+const { mostDuty, pollMs } = coreSplit() ? { mostDuty: 0.95, pollMs: 0.1 } : { mostDuty: 0.75, pollMs: 0.2 };
 const gate = createIdleGate({ load, pollMs, utilization: () => cpu.utilization, seconds: clock.seconds });
 const parts = { gate, load, clock };
 const notRun: ShadowAnswer = { runs: [], busy: true, comparisons: [], error: undefined };

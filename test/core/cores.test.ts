@@ -16,7 +16,9 @@ function allowedOf(process: number | string): number[] {
 
 describe("cores", () => {
   it.each([
-    [[0, 1, 2], undefined],
+    [[0], undefined],
+    [[0, 1], { serving: [0], shadow: [1] }],
+    [[0, 1, 2], { serving: [0, 1], shadow: [2] }],
     [[0, 1, 2, 3], { serving: [0, 1], shadow: [2, 3] }],
     [[2, 3, 5, 7, 11], { serving: [2, 3, 5], shadow: [7, 11] }],
   ])("%j are shared out as %j", (all, halves) => {
