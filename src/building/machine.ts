@@ -57,7 +57,7 @@ export function inspectMachine(): Promise<readonly MachineFact[]> {
     commandFact({
       name: "taskset",
       command: ["taskset", "--cpu-list", "0-1023", "true"],
-      neededFor: "shadow runs on cores of their own, where there are four or more",
+      neededFor: "shadow runs on cores of their own, where there are several",
       remedy: "install util-linux, and allow scheduling calls in the container",
     }),
   ]);
