@@ -13,8 +13,16 @@ const heapGrowth = "--heap-growing-percent=200";
  */
 const collection = "--no-parallel-scavenge";
 
+/**
+ * Objects are made young, whatever outlived a short collection before. In a burst of requests most of them do, and V8 then
+ * makes their kind old for good: bodies of requests were freed by full collections alone from then on, one in 1.4 s, and
+ * p99 stayed at 10 to 30 ms instead of 3 (docs/results/bench.md, "after a burst").
+ */
+const young = "--no-allocation-site-pretenuring";
+
 /** What `serve` runs under; whatever measures a part of it in its own process does too. */
 export function setServingFlags(): void {
   setFlagsFromString(heapGrowth);
   setFlagsFromString(collection);
+  setFlagsFromString(young);
 }
