@@ -8,7 +8,7 @@ import { openDecisionLog } from "./audit/log/decision-log.ts";
 import type { Families } from "./building/families.ts";
 import { createComparer } from "./compare/comparer.ts";
 import type { Config } from "./config.ts";
-import type { CoreSplit } from "./core/cores.ts";
+import { type CoreSplit, keepThreadTo } from "./core/cores.ts";
 import { systemClock } from "./core/clock.ts";
 import { createEventFeed } from "./core/event-feed.ts";
 import type { Log } from "./core/log.ts";
@@ -106,8 +106,11 @@ export async function createGateway(options: {
         threads: model.threads,
       };
       // Engines that cannot run in this process keep their hosts, and shadow runs are never let into it.
-      if (role === "serving" && model.isolation === "inline" && inline !== undefined)
+      if (role === "serving" && model.isolation === "inline" && inline !== undefined) {
+        // Its threads begin on the cores of the one that loads it: this one.
+        if (cores && model.threads > cores.serving.length) keepThreadTo(cores.all);
         return createInlineRunner({ ...common, clock, program: inline });
+      }
       const hosted = {
         ...common,
         host: { command: [command.file, ...command.args], workingDirectory: command.cwd, env: command.env },

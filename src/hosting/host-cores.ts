@@ -1,10 +1,10 @@
 import { type CoreSplit, keepProcessTo } from "../core/cores.ts";
 
 /**
- * Keeps serving hosts off the core of the thread that serves, for machines where that has a single one: of two. On a machine
- * as busy as those two are with shadow work, Linux, as its source reads, no longer looks for a better core for a thread that wakes (SIS_UTIL, whose
- * measure counts the idle class as well), so that a host once moved there waits behind the thread that serves again and
- * again (docs/results/bench.md, "shadow on two cores").
+ * Keeps serving hosts off the core of the thread that serves, for machines where that has a single one: of two. On a
+ * machine as busy as those two are with shadow work, Linux, as its source reads, no longer looks for a better core for a
+ * thread that wakes (SIS_UTIL, whose measure counts the idle class as well), so that a host once moved there waits behind
+ * the thread that serves again and again (docs/results/bench.md, "shadow on two cores").
  */
 export class HostCores {
   #split: CoreSplit;

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { allowedCores, coresIn, splitCores } from "../../src/core/cores.ts";
-import { infer, openWorkplace, root, serve, type Server, type Workplace } from "./_serve.ts";
+import { control, infer, openWorkplace, root, serve, type Server, type Workplace } from "./_serve.ts";
 
 const onnx = join(root, "models/traffic-signs/model.onnx");
 const image = { name: "image", shape: [1, 3, 48, 48], values: new Float32Array(3 * 48 * 48).fill(0.5) };
@@ -57,6 +57,20 @@ it.skipIf(split === undefined)(
       .poll(() => hosts().map(schedulingOf).toSorted(idleFirst), { timeout: 60_000 })
       .toEqual([idle, idle, own]);
     expect(schedulingOf(server.pid)).toEqual({ policy: "other", cores: serving });
+  },
+  120_000,
+);
+
+it.skipIf(split === undefined)(
+  "an engine in the gateway's own process with more threads than its half has cores gets them all",
+  async () => {
+    const { all, serving } = split as NonNullable<typeof split>;
+    expect(schedulingOf(server.pid).cores).toEqual(serving);
+    await place.writeModel("wide", { isolation: "inline", threads: all.length });
+    await place.compile(onnx, "wide", "--compiler", "onnxruntime");
+    await control(server.url, "/v2/repository/models/wide/load", {});
+    expect((await infer(server.url, "wide", [image])).status).toBe(200);
+    expect(schedulingOf(server.pid).cores).toEqual(all);
   },
   120_000,
 );
