@@ -16,7 +16,7 @@ const collection = "--no-parallel-scavenge";
 /**
  * Objects are made young, whatever outlived a short collection before. In a burst of requests most of them do, and V8 then
  * makes their kind old for good: bodies of requests were freed by full collections alone from then on, one in 1.4 s, and
- * p99 stayed at 10 to 30 ms instead of 3 (docs/results/bench.md, "after a burst").
+ * p99 stayed at up to 37 ms instead of 3 to 5 (docs/results/bench.md, "after a burst").
  */
 const young = "--no-allocation-site-pretenuring";
 

@@ -54,7 +54,7 @@ export function keepThreadTo(cores: readonly number[], thread = 0): void {
   }
 }
 
-/** The same for every thread of a process, and those that they will start. One that is gone is none of ours. */
+/** The same for every thread of a process, and those that they will start. */
 export function keepProcessTo(cores: readonly number[], pid: number): void {
   try {
     for (const thread of readdirSync(`/proc/${pid}/task`)) keepThreadTo(cores, Number(thread));
@@ -63,13 +63,18 @@ export function keepProcessTo(cores: readonly number[], pid: number): void {
   }
 }
 
+/** Those that a thread may use, a process's first one by its number. @throws Error when it has ended */
+export function coresOf(thread: number | "self"): number[] {
+  const status = readFileSync(`/proc/${thread}/status`, "latin1");
+  return coresIn(/^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? "");
+}
+
 /** Those that this process may use, of all its threads together: some may be kept to a part of them already. Linux only. */
 export function allowedCores(): number[] {
   const cores = new Set<number>();
   for (const thread of readdirSync("/proc/self/task")) {
     try {
-      const status = readFileSync(`/proc/self/task/${thread}/status`, "latin1");
-      for (const core of coresIn(/^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? "")) cores.add(core);
+      for (const core of coresOf(Number(thread))) cores.add(core);
     } catch {
       // It has ended.
     }

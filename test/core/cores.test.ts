@@ -1,18 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { coresIn, splitCores } from "../../src/core/cores.ts";
+import { coresIn, coresOf, splitCores } from "../../src/core/cores.ts";
 import { coresFor } from "../../src/hosting/launch.ts";
 
 const linux = process.platform === "linux";
 /** Those that this thread may use. */
-const own = linux ? allowedOf("self") : [];
-
-function allowedOf(process: number | string): number[] {
-  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(`/proc/${process}/status`, "latin1"))?.[1];
-  return coresIn(list ?? "");
-}
+const own = linux ? coresOf("self") : [];
 
 describe("cores", () => {
   it.each([
@@ -56,7 +50,7 @@ console.log(JSON.stringify([allowedCores(), coreCount()]));
       stdio: ["pipe", "pipe", "inherit"],
     });
     const [line] = (await once(node.stdout, "data")) as [Buffer];
-    expect(allowedOf(node.pid as number)).toEqual(kept);
+    expect(coresOf(node.pid as number)).toEqual(kept);
     expect(JSON.parse(line.toString())).toEqual([expected, expected.length]);
     node.stdin.end();
     await once(node, "exit");

@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { allowedCores, coresIn, splitCores } from "../../src/core/cores.ts";
+import { allowedCores, coresOf, splitCores } from "../../src/core/cores.ts";
+import { childrenOf } from "../_processes.ts";
 import { control, infer, openWorkplace, root, serve, type Server, type Workplace } from "./_serve.ts";
 
 const onnx = join(root, "models/traffic-signs/model.onnx");
@@ -26,19 +27,14 @@ afterAll(async () => {
 /** Scheduling policy and cores of a process's first thread. */
 function schedulingOf(pid: number): { policy: string | undefined; cores: number[] } {
   const fields = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ")[1]?.split(" ");
-  const status = readFileSync(`/proc/${pid}/status`, "latin1");
-  const cores = coresIn(/^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? "");
-  return { policy: policies[fields?.[38] ?? ""], cores };
+  return { policy: policies[fields?.[38] ?? ""], cores: coresOf(pid) };
 }
 
 /** Engine hosts that any thread of the gateway has started. */
 function hosts(): number[] {
-  const started = readdirSync(`/proc/${server.pid}/task`).flatMap((thread) =>
-    readFileSync(`/proc/${server.pid}/task/${thread}/children`, "latin1").trim().split(" ").filter(Boolean),
+  return childrenOf(server.pid).filter((pid) =>
+    readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("onnxruntime/host"),
   );
-  return started
-    .map(Number)
-    .filter((pid) => readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("onnxruntime/host"));
 }
 
 function idleFirst(a: { policy: string | undefined }, b: { policy: string | undefined }): number {
@@ -65,12 +61,12 @@ it.skipIf(split === undefined)(
   "an engine in the gateway's own process with more threads than its half has cores gets them all",
   async () => {
     const { all, serving } = split as NonNullable<typeof split>;
-    expect(schedulingOf(server.pid).cores).toEqual(serving);
+    expect(coresOf(server.pid)).toEqual(serving);
     await place.writeModel("wide", { isolation: "inline", threads: all.length });
     await place.compile(onnx, "wide", "--compiler", "onnxruntime");
     await control(server.url, "/v2/repository/models/wide/load", {});
     expect((await infer(server.url, "wide", [image])).status).toBe(200);
-    expect(schedulingOf(server.pid).cores).toEqual(all);
+    expect(coresOf(server.pid)).toEqual(all);
   },
   120_000,
 );

@@ -1,18 +1,15 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { expect, test } from "vitest";
-import { allowedCores, coresIn } from "../../src/core/cores.ts";
+import { allowedCores, coresOf } from "../../src/core/cores.ts";
 import { HostCores } from "../../src/hosting/host-cores.ts";
 import { commandOnly, type TestPool, testPool, until } from "./_pool.ts";
 
 const [first = 0, second] = process.platform === "linux" ? allowedCores() : [];
 
 /** What each thread of the pool's only host may use. */
-function coresOf({ pool }: TestPool): number[][] {
-  const pid = pool.processes[0]?.pid;
-  return readdirSync(`/proc/${pid}/task`).map((thread) => {
-    const status = readFileSync(`/proc/${pid}/task/${thread}/status`, "latin1");
-    return coresIn(/^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? "");
-  });
+function coresOfHost({ pool }: TestPool): number[][] {
+  const threads = readdirSync(`/proc/${pool.processes[0]?.pid}/task`);
+  return threads.map((thread) => coresOf(Number(thread)));
 }
 
 test.skipIf(second === undefined)(
@@ -23,7 +20,7 @@ test.skipIf(second === undefined)(
     const open = (threads: number): TestPool => testPool("python", commandOnly, { cores, threads });
     const [one, two, wide] = [open(1), open(1), open(2)];
     const expectCores = (host: TestPool, expected: readonly number[]): void => {
-      const found = coresOf(host);
+      const found = coresOfHost(host);
       expect(found.length).toBeGreaterThan(0);
       for (const of of found) expect(of).toEqual(expected);
     };

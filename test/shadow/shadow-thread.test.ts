@@ -1,4 +1,3 @@
-import { readdirSync, readFileSync } from "node:fs";
 import type { Worker } from "node:worker_threads";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
@@ -10,6 +9,7 @@ import type { PoolEvent } from "../../src/hosting/pool.ts";
 import type { SentPoolOptions } from "../../src/shadow/messages.ts";
 import type { ShadowAnswer, ShadowJob } from "../../src/shadow/run-job.ts";
 import { createShadowThread } from "../../src/shadow/shadow-thread.ts";
+import { childrenOf } from "../_processes.ts";
 import { threads } from "../core/_threads.ts";
 import {
   command,
@@ -82,15 +82,7 @@ function open({ limitSeconds = 30 } = {}) {
 
 /** The host processes of all of this process's threads. */
 function hostsAlive(): number[] {
-  const children = readdirSync("/proc/self/task").map((thread) => {
-    try {
-      return readFileSync(`/proc/self/task/${thread}/children`, "utf8");
-    } catch {
-      // The thread has ended.
-      return "";
-    }
-  });
-  return children.join(" ").split(" ").filter(Boolean).map(Number).filter(isAlive);
+  return childrenOf("self").filter(isAlive);
 }
 
 test("runs on real hosts and compares, with times of the gateway's clock", async () => {
