@@ -249,6 +249,7 @@ export async function createGateway(options: {
     onDropped: (model, reason, count) => metrics.inc("shadow_dropped_total", { model, reason }, count),
     random,
     live: inference.load,
+    cores,
     spareTime,
     clock,
     log,

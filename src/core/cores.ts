@@ -20,6 +20,11 @@ export function splitCores(all: readonly number[]): CoreSplit | undefined {
   return { all, serving: all.slice(0, middle), shadow: all.slice(middle) };
 }
 
+/** Whether so many threads have a core each in the shadow's half; with more, an engine there would be slower than it is. */
+export function fitShadow(threads: number, { shadow }: CoreSplit): boolean {
+  return threads <= shadow.length;
+}
+
 let known: { readonly split: CoreSplit | undefined } | undefined;
 
 /** Of the cores that this process may use. Undefined too where hosts could not be given other cores than their parent's. */

@@ -1,4 +1,4 @@
-import { type CoreSplit, keepProcessTo } from "../core/cores.ts";
+import { type CoreSplit, fitShadow, keepProcessTo } from "../core/cores.ts";
 
 /**
  * Keeps serving hosts off the core of the thread that serves, for machines where that has a single one: of two. On a
@@ -30,7 +30,7 @@ export class HostCores {
   #settle(): boolean {
     let threads = 0;
     for (const of of this.#threads.values()) threads += of;
-    const kept = threads <= this.#split.shadow.length;
+    const kept = fitShadow(threads, this.#split);
     if (kept === this.#kept) return false;
     this.#kept = kept;
     for (const pid of this.#threads.keys()) this.#keep(pid);

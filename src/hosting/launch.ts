@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { coreList, coreSplit, type CoreSplit } from "../core/cores.ts";
+import { coreList, coreSplit, type CoreSplit, fitShadow } from "../core/cores.ts";
 
 export type HostPriority = "serving" | "shadow";
 
@@ -28,13 +28,8 @@ export function launchCommand(
   ];
 }
 
-/** An engine with more threads than its half has cores would be measured as slower than it is. */
-export function coresFor(
-  priority: HostPriority,
-  threads: number,
-  { all, shadow }: CoreSplit,
-): readonly number[] {
-  return priority === "shadow" && threads <= shadow.length ? shadow : all;
+export function coresFor(priority: HostPriority, threads: number, split: CoreSplit): readonly number[] {
+  return priority === "shadow" && fitShadow(threads, split) ? split.shadow : split.all;
 }
 
 let prefixes: { readonly die: readonly string[]; readonly idle: readonly string[] } | undefined;

@@ -23,6 +23,7 @@ export function packJobs<Host>(jobs: readonly ShadowJob<Host>[], numberOf: (host
     rows.other(job.replied);
     rows.other(job.options);
     rows.number(job.maxUtilization);
+    rows.number(job.idleSeconds);
     rows.number(job.patienceSeconds);
   });
   return rows.end();
@@ -39,6 +40,7 @@ export function unpackJobs<Host>(packed: Rows, hostOf: (number: number) => Host)
     replied: rows.other(),
     options: rows.other(),
     maxUtilization: rows.number(),
+    idleSeconds: rows.number(),
     patienceSeconds: rows.number(),
   }));
 }

@@ -6,10 +6,10 @@ import type { LiveLoad } from "../core/live-load.ts";
 import { encodeError, type SentError } from "../core/sent-error.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { compareRuns, type RunComparison } from "./compare-runs.ts";
-import type { IdleGate } from "./idle-gate.ts";
+import type { GateTerms, IdleGate } from "./idle-gate.ts";
 
 /** What is to be run on one served input and compared. Plain data, but for the hosts, which between threads are numbers. */
-export interface ShadowJob<Host> {
+export interface ShadowJob<Host> extends GateTerms {
   /** In the order in which they are to run; places are those of this list. */
   readonly hosts: readonly Host[];
   readonly inputs: readonly Tensor[];
@@ -19,9 +19,6 @@ export interface ShadowJob<Host> {
   readonly base: number | undefined;
   readonly replied: number | undefined;
   readonly options: CompareOptions;
-  readonly maxUtilization: number;
-  /** How long each run may wait for an idle moment. */
-  readonly patienceSeconds: number;
 }
 
 /** What came of a job; plain data. */
@@ -47,7 +44,7 @@ export interface JobRun {
   readonly error: SentError | undefined;
 }
 
-/** Runs the job's engines one after another, each when nobody waits, and compares what they gave. Never rejects. */
+/** Runs the job's engines one after another, each when the gate lets it through, and compares what they gave. Never rejects. */
 export async function runJob(
   job: ShadowJob<Runner>,
   parts: { readonly gate: IdleGate; readonly load: LiveLoad; readonly clock: Clock },
@@ -76,7 +73,7 @@ export async function runJob(
 
   let busy = false;
   for (const [place, runner] of job.hosts.entries()) {
-    busy = !(await gate.wait(job.maxUtilization, job.patienceSeconds));
+    busy = !(await gate.wait(job));
     if (busy) break;
     const run = await runOne(runner, place);
     // All outputs come in the engine's order, and a classifier's scores are its first.

@@ -1,6 +1,7 @@
 import type { DifferenceSummary } from "../compare/difference.ts";
 import type { CompareOptions } from "../compare/options.ts";
 import type { Clock } from "../core/clock.ts";
+import { type CoreSplit, fitShadow } from "../core/cores.ts";
 import { isInTurns, type Runner } from "../core/engine.ts";
 import type { LiveLoad } from "../core/live-load.ts";
 import type { Log } from "../core/log.ts";
@@ -67,8 +68,13 @@ export interface Shadow {
   close(): void;
 }
 
-/** An input waits at most this long for an idle moment. */
+/** An input waits at most this long for its runs to begin. */
 const patienceSeconds = 5;
+/**
+ * Where shadow work has cores of its own an idle moment is worth waiting for this long. At half load one lasts a fraction
+ * of a millisecond and comes every few: three runs of an input waited longer for theirs than they took (docs/decisions.md).
+ */
+const idleSeconds = 0.0015;
 /** What waits for an idle moment holds its tensors, of all models together: room for 64 inputs of a large picture each. */
 const mostWaitingBytes = 256 * 1024 * 1024;
 /** Of memory for what waits that is kept while nothing does. */
@@ -103,6 +109,8 @@ export function createShadow(options: {
   readonly random: () => number;
   /** Live requests, of which a share is taken. */
   readonly live: Pick<LiveLoad, "begun">;
+  /** How the processor's cores are shared out, if they are. */
+  readonly cores: CoreSplit | undefined;
   /** What this thread does of it is done between live requests: a compared input is as much work as one of those. */
   readonly spareTime: SpareTime;
   readonly clock: Clock;
@@ -117,6 +125,7 @@ export function createShadow(options: {
     onDropped,
     random,
     live,
+    cores,
     spareTime,
     clock,
     log,
@@ -186,6 +195,12 @@ export function createShadow(options: {
     return crew;
   }
 
+  /** Elsewhere a run that begins beside a live one takes its device, or its core, from it. */
+  function haveOwnCores(model: Model, members: readonly Member[]): boolean {
+    if (!cores || !fitShadow(model.config.threads, cores)) return false;
+    return members.every(({ engine }) => engine.info?.device.kind === "cpu");
+  }
+
   /** By the devices of all engines that are loaded: a candidate on the GPU is switched to under whoever is served there. */
   function paceOf(model: Model): PaceName {
     for (const { info } of model.engines.values()) {
@@ -227,6 +242,7 @@ export function createShadow(options: {
       replied: placeOf(engine),
       options,
       maxUtilization: config.shadow.maxUtilization,
+      idleSeconds: haveOwnCores(model, members) ? idleSeconds : Infinity,
       patienceSeconds,
     };
     return { planned: { served, crew, reference }, job };

@@ -77,6 +77,7 @@ test("jobs come out with their hosts, one copy of the options they share, and th
     replied: undefined,
     options,
     maxUtilization: 0.7,
+    idleSeconds: Infinity,
     patienceSeconds: 5,
     ...change,
   });

@@ -34,6 +34,7 @@ function run(hosts: Runner[], change: Partial<ShadowJob<Runner>> = {}, gate = ()
     replied: undefined,
     options: { task: "classification" },
     maxUtilization: 1,
+    idleSeconds: Infinity,
     patienceSeconds: 1,
     ...change,
   };

@@ -70,6 +70,7 @@ function open({ limitSeconds = 30 } = {}) {
     replied: 0,
     options: { task: "tensor" } as const,
     maxUtilization: 1,
+    idleSeconds: Infinity,
     patienceSeconds: 20,
     ...change,
   });

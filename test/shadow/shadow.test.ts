@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { LiveLoadCounter } from "../../src/core/live-load.ts";
+import { type CoreSplit, splitCores } from "../../src/core/cores.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { HostLostError } from "../../src/core/engine.ts";
 import { silentLog } from "../../src/core/log.ts";
@@ -62,17 +63,20 @@ interface Scene {
   readonly compareOptions?: () => CompareOptions;
   /** What comes back from the thread instead of the answer. */
   readonly answered?: (answer: ShadowAnswer) => ShadowAnswer;
+  readonly cores?: CoreSplit | undefined;
 }
 
 /** The shadow with the thread's work done in this one. */
 function open(scene: Scene = {}) {
-  const { gate = () => Promise.resolve(true), random = () => 0, onRuns, onCompared, answered } = scene;
+  const { gate = () => Promise.resolve(true), random = () => 0, onRuns, onCompared, answered, cores } = scene;
   const results: string[][] = [];
   const warnings: string[] = [];
   const dropped: string[] = [];
   const prepared: string[] = [];
   /** How many inputs went there at a time. */
   const together: number[] = [];
+  /** How long each was to wait for an idle moment. */
+  const idleSeconds: number[] = [];
   const time = { seconds: 0 };
   const live = { begun: 0 };
   const clock = { ...systemClock, seconds: () => time.seconds };
@@ -84,6 +88,7 @@ function open(scene: Scene = {}) {
         together.push(jobs.length);
         const answers: ShadowAnswer[] = [];
         for (const job of jobs) {
+          idleSeconds.push(job.idleSeconds);
           const answer = await runJob(job, { gate: { wait: gate }, load: new LiveLoadCounter(), clock });
           answers.push(answered ? answered(answer) : answer);
         }
@@ -99,6 +104,7 @@ function open(scene: Scene = {}) {
     onDropped: (_model, reason, count) => void dropped.push(...Array.from({ length: count }, () => reason)),
     random,
     live,
+    cores,
     spareTime: { wait: () => Promise.resolve(true) },
     clock,
     log: { ...silentLog, warn: (_, message) => void warnings.push(message) },
@@ -117,7 +123,7 @@ function open(scene: Scene = {}) {
       ...change,
     } as unknown as Offered);
   };
-  return { shadow, offer, results, dropped, prepared, together, warnings, time };
+  return { shadow, offer, results, dropped, prepared, together, idleSeconds, warnings, time };
 }
 
 /** A gate that lets through when it is told to. */
@@ -289,6 +295,22 @@ describe("shadow", () => {
       await expect.poll(() => results.length).toBe(n + 1);
     }
     expect([dropped, warnings]).toEqual([[], []]);
+    shadow.close();
+  });
+
+  test.each([
+    ["with cores of its own", splitCores([0, 1]), 1, { kind: "cpu" }, true],
+    ["while nothing is shared out", undefined, 1, { kind: "cpu" }, false],
+    ["with more threads than it has cores", splitCores([0, 1]), 2, { kind: "cpu" }, false],
+    ["with one engine on a GPU", splitCores([0, 1]), 1, { kind: "cuda", name: "GPU", mps: true }, false],
+  ] as const)("%s shadow work begins beside live runs: %#", async (_, cores, threads, device, begins) => {
+    const { shadow, offer, results, idleSeconds } = open({ cores });
+    const on = (id: string, device: object) => Object.assign(engineOf(id), { info: { device } });
+    const model = modelOf(on("a", { kind: "cpu" }), [on("b", device)]);
+    Object.assign(model.config, { threads });
+    offer(model);
+    await expect.poll(() => results.length).toBe(1);
+    expect(idleSeconds.map((seconds) => seconds < 0.1)).toEqual([begins]);
     shadow.close();
   });
 
