@@ -71,10 +71,10 @@ export interface Shadow {
 /** An input waits at most this long for its runs to begin. */
 const patienceSeconds = 5;
 /**
- * Where shadow work has cores of its own an idle moment is worth waiting for this long. At half load one lasts a fraction
- * of a millisecond and comes every few: three runs of an input waited longer for theirs than they took (docs/decisions.md).
+ * Where shadow work has cores of its own and inputs pile up, an idle moment is worth waiting for this long. At half load one
+ * lasts a fraction of a millisecond and comes every few: runs waited longer than they took (docs/decisions.md).
  */
-const idleSeconds = 0.0015;
+const piledUpIdleSeconds = 0.0015;
 /** What waits for an idle moment holds its tensors, of all models together: room for 64 inputs of a large picture each. */
 const mostWaitingBytes = 256 * 1024 * 1024;
 /** Of memory for what waits that is kept while nothing does. */
@@ -195,6 +195,10 @@ export function createShadow(options: {
     return crew;
   }
 
+  function isPiledUp({ name, config }: Model): boolean {
+    return !queue.hasPlace(name, config.shadow.maxQueue / 2);
+  }
+
   /** Elsewhere a run that begins beside a live one takes its device, or its core, from it. */
   function haveOwnCores(model: Model, members: readonly Member[]): boolean {
     if (!cores || !fitShadow(model.config.threads, cores)) return false;
@@ -242,7 +246,7 @@ export function createShadow(options: {
       replied: placeOf(engine),
       options,
       maxUtilization: config.shadow.maxUtilization,
-      idleSeconds: haveOwnCores(model, members) ? idleSeconds : Infinity,
+      idleSeconds: isPiledUp(model) && haveOwnCores(model, members) ? piledUpIdleSeconds : Infinity,
       patienceSeconds,
     };
     return { planned: { served, crew, reference }, job };
