@@ -83,8 +83,8 @@ const mostSpareBytes = 32 * 1024 * 1024;
  * Inputs that are sent there and told of together: the second costs the thread that serves half as much as the first, whose
  * code and data live requests have pushed out of its caches. Fewer wait for more.
  */
-const mostTogether = 8;
-const mostGatherMs = 25;
+const mostTogether = 12;
+const mostGatherMs = 60;
 /** What is large or takes long gains little by it, holds memory, and is told of late. */
 const mostTogetherBytes = 1024 * 1024;
 const mostTogetherSeconds = 0.2;
@@ -420,6 +420,8 @@ export function createShadow(options: {
       if (!queue.hasPlace(model.name, maxQueue)) return onDropped(model.name, "queue_full", 1);
       if (!queue.push(model.name, bytesOf(served), () => keep(served)))
         return onDropped(model.name, "queue_full", 1);
+      // Nothing more can come to be waited for.
+      if (!queue.hasPlace(model.name, maxQueue)) gathered = true;
       begin();
     },
     prepare(model) {

@@ -521,7 +521,7 @@ describe("what waits", () => {
   });
 
   test.each([
-    ["eight where as many wait", { seconds: 0.01, bytes: 1 }, 8],
+    ["twelve where as many wait", { seconds: 0.01, bytes: 1 }, 12],
     ["two where it takes longer", { seconds: 0.08, bytes: 1 }, 2],
     ["one where it takes long", { seconds: 0.3, bytes: 1 }, 1],
     ["two where they are large", { seconds: 0.01, bytes: 600_000 }, 2],
@@ -535,13 +535,13 @@ describe("what waits", () => {
       },
     });
     const model = abc();
-    model.config.shadow.maxQueue = 10;
+    model.config.shadow.maxQueue = 16;
     const inputs = [{ name: "x", datatype: "UINT8", shape: [bytes], data: new Uint8Array(bytes) }];
     // One is run, the next is at the thread already.
     for (let i = 0; i < 2; i += 1) offer(model, { inputs } as never);
     await expect.poll(() => waiting.length).toBe(1);
-    for (let i = 0; i < 10; i += 1) offer(model, { inputs } as never);
-    await expect.poll(() => (release(), results.length)).toBe(12);
+    for (let i = 0; i < 16; i += 1) offer(model, { inputs } as never);
+    await expect.poll(() => (release(), results.length)).toBe(18);
     expect(together.slice(0, 2)).toEqual([1, 1]);
     expect(Math.max(...together)).toBe(most);
     expect(dropped).toEqual([]);
@@ -558,6 +558,20 @@ describe("what waits", () => {
     expect(shadow.length).toBe(3);
     await expect.poll(() => results.length).toBe(4);
     expect(together).toEqual([1, 3]);
+    shadow.close();
+  });
+
+  test("waits for no more where no more may wait", async () => {
+    const { shadow, offer, results, together } = open();
+    const model = abc();
+    offer(model);
+    await expect.poll(() => results.length).toBe(1);
+    // The fourth fills the queue, so they go at once.
+    for (let i = 0; i < 4; i += 1) offer(model);
+    expect(shadow.length).toBe(0);
+    offer(model);
+    await expect.poll(() => results.length).toBe(6);
+    expect(together).toEqual([1, 4, 1]);
     shadow.close();
   });
 
