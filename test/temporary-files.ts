@@ -1,0 +1,10 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** What the tests and the programs that they start leave among temporary files lies in one folder, which goes with the run. */
+export default function setup(): () => void {
+  const folder = mkdtempSync(join(tmpdir(), "cc-"));
+  process.env["TMPDIR"] = folder;
+  return () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+}
