@@ -13,6 +13,8 @@ const policy = {
   blockMs: 1,
   cooldownSeconds: 0,
 };
+/** Inputs do not wait for each other: those that are told of together are in one block. */
+const shadow = { maxUtilization: 1, maxQueue: 1 };
 const good = { sleepMicroseconds: 200 };
 
 /** A pause that leaves room for the slow runs: one that a live request overlaps has no time that counts. */
@@ -29,7 +31,12 @@ let client: Promise<unknown> = Promise.resolve();
 beforeAll(async () => {
   const folder = await newFolder();
   for (const [place, [, fault, rule]] of faults.entries())
-    await writeModel(folder, `m${place}`, { good, bad: { ...good, ...fault } }, judgedBy(rule, policy));
+    await writeModel(
+      folder,
+      `m${place}`,
+      { good, bad: { ...good, ...fault } },
+      { ...judgedBy(rule, policy), shadow },
+    );
   scene = await openScene(folder);
 });
 
