@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    globalSetup: "test/temporary-files.ts",
+    globalSetup: "test/_temporary-files.ts",
     // Real hosts are started by many suites; two cores carry two workers.
     maxWorkers: 2,
     pool: "forks",

@@ -33,7 +33,7 @@ export function createIdleGate(options: {
 }): IdleGate {
   const { load, pollMs, utilization, seconds: now } = options;
 
-  /** Sleeps until nothing is in flight, for a stretch at most. */
+  /** Sleeps until nothing is in flight, or it is as late as that; for a stretch at most. */
   function sleep(latest: number): void {
     const until = Math.min(latest, now() + stretchSeconds);
     // A timer of the event loop would be a whole millisecond, in which at half load the idle moment has come and gone.
