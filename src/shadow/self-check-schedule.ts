@@ -47,7 +47,8 @@ export function createSelfCheckSchedule(options: {
     } catch (error) {
       if (!state.closed) log.warn({ ...labels, err: error }, "self-check could not run");
     }
-    if (!borrowed || model.shadowed.includes(engine)) return;
+    // Asked of the models there are now: a reload may have kept the engine meanwhile, for a model that shadows it.
+    if (!borrowed || [...models()].some(({ shadowed }) => shadowed.includes(engine))) return;
     await engine.unload("shadow").catch((error: unknown) => {
       log.warn({ ...labels, err: error }, "the instance of a self-check could not be unloaded");
     });

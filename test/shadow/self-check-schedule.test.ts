@@ -41,8 +41,9 @@ function modelOf(engines: readonly Engine[], settings: object = {}): Model {
 function open(model: Model, run?: (engine: Engine) => Promise<SelfCheck[]>, mayBorrow = true) {
   const checked: string[] = [];
   const disagreed: string[] = [];
+  let now = model;
   const schedule = createSelfCheckSchedule({
-    models: () => [model],
+    models: () => [now],
     run: (_model, engine) => {
       checked.push(engine.id);
       return run?.(engine) ?? Promise.resolve([]);
@@ -52,7 +53,7 @@ function open(model: Model, run?: (engine: Engine) => Promise<SelfCheck[]>, mayB
     periodSeconds: 10,
     log: silentLog,
   });
-  return { schedule, checked, disagreed };
+  return { schedule, checked, disagreed, reload: (to: Model) => void (now = to) };
 }
 
 test("every engine with a shadow instance is checked again each period, the others are left alone", async () => {
@@ -107,6 +108,21 @@ test("a model that is shadowed is checked by its shadow, and its instances stay"
   await vi.advanceTimersByTimeAsync(0);
   expect(checked).toEqual([]);
   await schedule.check(model, a);
+  expect(a.unloaded).toEqual([]);
+  await schedule.close();
+});
+
+test("an instance started for a check stays where a reload meanwhile has the engine shadowed", async () => {
+  const [a, b] = [engineOf("a"), engineOf("b")];
+  const before = modelOf([a, b], { shadow: { sampleRate: 0 } });
+  const ends: (() => void)[] = [];
+  const { schedule, reload } = open(before, () => new Promise((resolve) => ends.push(() => resolve([]))));
+  const checking = schedule.check(before, a);
+  before.state = "unloaded";
+  reload(modelOf([a, b]));
+  for (const end of ends) end();
+  await checking;
+  expect(ends).toHaveLength(1);
   expect(a.unloaded).toEqual([]);
   await schedule.close();
 });
