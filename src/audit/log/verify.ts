@@ -1,7 +1,6 @@
 import { createReadStream } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import type { KnownDecision } from "../../store/known-decisions.ts";
 import { firstPrev, openLine, type LogEntry } from "./entry.ts";
 
@@ -87,6 +86,13 @@ export function fileNumber(name: string): number {
   return Number(name.replaceAll(/\D/g, ""));
 }
 
-export function linesOf(path: string): AsyncIterable<string> {
-  return createInterface({ input: createReadStream(path, "utf8"), crlfDelay: Infinity });
+/** By line feeds alone: from Node 24 on readline ends a line at U+2028 and U+2029 too, which JSON writes as they are. */
+export async function* linesOf(path: string): AsyncGenerator<string> {
+  let rest = "";
+  for await (const chunk of createReadStream(path, "utf8")) {
+    const lines = `${rest}${chunk as string}`.split("\n");
+    rest = lines.pop() as string;
+    yield* lines;
+  }
+  if (rest !== "") yield rest;
 }
