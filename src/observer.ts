@@ -27,8 +27,8 @@ export function createObserver(parts: {
       case "model": {
         const { model } = event;
         log.info({ model: model.name, state: model.state, reason: model.reason }, "model");
+        if (model.state === "ready" || model.state === "idle") controller.adopt(model);
         if (model.state === "ready") {
-          controller.adopt(model);
           shadow.prepare(model);
           selfChecks.loaded(model);
         }

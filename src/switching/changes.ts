@@ -30,7 +30,7 @@ export interface Changes {
   moveTo(model: Model, engine: Engine, why: Why & Pick<Decision, "type">): Promise<SwitchResult>;
   takeOut(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void>;
   beginCanary(model: Model, engine: Engine, step: number, why: Why): Promise<void>;
-  /** Takes the canary's share back, with a line in the log; it is observed anew. */
+  /** Takes the canary's share back, with a line in the log; it is observed anew, and none again for a cooldown or, each time, twice as long. */
   hold(model: Model, engine: Engine, why: Why): Promise<void>;
   /** As `hold`, without a line: what ended it is logged by whoever did. */
   endCanary(model: Model): void;
@@ -41,6 +41,8 @@ export interface Changes {
 
 /** A roll-back that nothing could take over from is tried again after this time at the latest. */
 const mostRetrySeconds = 600;
+/** A canary that was held tells no more each time: what speaks against it may not show in the shadow. */
+const mostHeldSeconds = 86_400;
 
 export function createChanges(options: {
   readonly models: Pick<Models, "wake">;
@@ -129,9 +131,13 @@ export function createChanges(options: {
   }
 
   async function hold(model: Model, engine: Engine, why: Why): Promise<void> {
-    const states = { [engine.id]: { from: tracks.engine(model.name, engine.id).state, to: "observing" } };
+    const track = tracks.engine(model.name, engine.id);
+    const states = { [engine.id]: { from: track.state, to: "observing" } };
     await note(model, { type: "hold", from: engine.id, to: null, ...why, states });
     endCanary(model);
+    const seconds = model.config.policy.cooldownSeconds * 2 ** track.holds;
+    track.holds += 1;
+    track.heldUntilSeconds = clock.seconds() + Math.min(mostHeldSeconds, seconds);
   }
 
   /** Frees what no longer serves; what it is working on is answered first, which nobody waits for. */

@@ -30,7 +30,7 @@ export interface EvidenceSource {
 export interface Controller {
   /** Puts what is stored on a model's engines in force; names the one that the last switch made active, if any. */
   recall(model: Model): Promise<string | undefined>;
-  /** Called when a model is ready: standby and canary are those of its present engines. */
+  /** Called when a model can be asked, ready or idle: standby, canary and states are those of its present engines. */
   adopt(model: Model): void;
   /** @throws GatewayError `notFound`, `conflict` when it cannot be loaded or logged; then nothing has changed. */
   switch(model: string, engine: string, reason: string, actor: string): Promise<SwitchResult>;
@@ -121,8 +121,7 @@ export function createController(options: {
       return;
     track.nextCheckSeconds = nowSeconds + policy.interval;
     await tendCanary(model);
-    const nowMs = clock.now().getTime();
-    const { pausedUntilMs, heldUntilMs, switchTimesMs } = track.saved;
+    const { pausedUntilSeconds, heldUntilSeconds, switchSeconds } = track;
     const slices = createSlices();
     const activeEvidence = await evidenceOf(model, active, slices);
     const candidates: EngineEvidence[] = [];
@@ -137,9 +136,9 @@ export function createController(options: {
       candidates,
       hasReference: model.reference !== undefined,
       fallback: changes.fallbacks(model)[0]?.id,
-      pausedUntilSeconds: nowSeconds + (pausedUntilMs - nowMs) / 1000,
-      heldUntilSeconds: nowSeconds + (heldUntilMs - nowMs) / 1000,
-      switchSeconds: switchTimesMs.map((time) => nowSeconds - (nowMs - time) / 1000),
+      pausedUntilSeconds,
+      heldUntilSeconds,
+      switchSeconds,
     });
     if (await carryOut(model, action, [activeEvidence, ...candidates], { changes, tracks })) onChanged(model);
   }
@@ -168,7 +167,7 @@ export function createController(options: {
   async function quarantine(model: Model, engine: Engine, reason: string, grounds: Grounds): Promise<void> {
     const { mode, dryRun } = model.config.policy;
     const isActive = engine === model.active;
-    const held = clock.now().getTime() < tracks.model(model.name).saved.heldUntilMs;
+    const held = clock.seconds() < tracks.model(model.name).heldUntilSeconds;
     const whole = { ...grounds, verdicts: evidence.verdicts(model, engine) };
     if (!dryRun && (!isActive || (mode === "automatic" && !held)))
       return changes.takeOut(model, engine, reason, whole);
@@ -210,34 +209,32 @@ export function createController(options: {
   return {
     async recall(model) {
       await memory.restore(model);
-      const { saved, engines: known } = tracks.model(model.name);
+      const { saved } = tracks.model(model.name);
       for (const engine of model.engines.values()) {
         const quarantined = whyTakenOut(saved.quarantined, engine);
         if (quarantined !== undefined && !engine.quarantined) engine.quarantine(quarantined);
         engine.rolledBack = whyTakenOut(saved.rolledBack, engine) !== undefined;
-        const out = engine.quarantined ? "quarantined" : engine.rolledBack ? "rolledBack" : undefined;
-        const state = known.get(engine.id)?.state;
-        if (out) tracks.engine(model.name, engine.id).state = out;
-        // What is under its name now is another artifact.
-        else if (state === "quarantined" || state === "rolledBack")
-          tracks.enter(model.name, engine.id, "observing");
       }
       return saved.active ?? undefined;
     },
     adopt(model) {
-      const track = tracks.model(model.name);
       const { active, engines } = model;
-      if (active && !track.engines.has(active.id)) tracks.enter(model.name, active.id, "settled");
-      const { saved, canary } = track;
+      const { saved, canary } = tracks.model(model.name);
       const standby = saved.standby === null ? undefined : engines.get(saved.standby);
       if (standby !== active && standby?.canTakeOver) model.standby ??= standby;
       const why = canary && whyNoCanary(model, canary.engine);
-      if (!canary || why === undefined) return;
       // Traffic first: the files no longer allow it any.
-      const states = { [canary.engine.id]: { from: "canary", to: "observing" } };
-      changes.endCanary(model);
+      if (why !== undefined) changes.endCanary(model);
+      for (const engine of engines.values()) {
+        const { state } = tracks.engine(model.name, engine.id);
+        const now = stateNow(engine, { state, isActive: engine === active });
+        if (now !== state) tracks.enter(model.name, engine.id, now);
+      }
+      if (!canary || why === undefined) return;
+      const { id } = canary.engine;
+      const states = { [id]: { from: "canary", to: tracks.engine(model.name, id).state } };
       changes
-        .note(model, { type: "hold", from: canary.engine.id, to: null, ...asked, reason: why, states })
+        .note(model, { type: "hold", from: id, to: null, ...asked, reason: why, states })
         .catch((error: unknown) =>
           log.error({ model: model.name, err: error }, "a hold could not be logged"),
         );
@@ -310,6 +307,22 @@ const takesOut: ReadonlySet<string> = new Set(["quarantine", "rollBack"]);
 
 const asked = { trigger: "policy", actor: "policy" } as const;
 
+/** States of an engine that a decision has made active. */
+const inForce: ReadonlySet<CandidateState> = new Set(["promoted", "watch", "settled"]);
+
+/** What state an engine is in where its files, and not a decision, may have changed who is active and what is quarantined. */
+function stateNow(
+  engine: Engine,
+  { state, isActive }: { readonly state: CandidateState; readonly isActive: boolean },
+): CandidateState {
+  if (engine.quarantined) return "quarantined";
+  if (engine.rolledBack) return "rolledBack";
+  if (isActive) return inForce.has(state) ? state : "settled";
+  // What is under the name of one taken out is another artifact now.
+  const isOver = inForce.has(state) || state === "quarantined" || state === "rolledBack";
+  return isOver ? "observing" : state;
+}
+
 /** Why a model as its files are now has no such canary; undefined when it may. */
 function whyNoCanary(model: Model, engine: Engine): string | undefined {
   const { mode, dryRun } = model.config.policy;
@@ -317,7 +330,7 @@ function whyNoCanary(model: Model, engine: Engine): string | undefined {
   if (dryRun) return "canary ended: the policy is a dry run";
   if (!model.reference) return "canary ended: the model has no reference engine any longer";
   if (model.engines.get(engine.id) !== engine) return "canary ended: its files have changed";
-  if (engine !== model.active && !model.candidates.includes(engine))
-    return "canary ended: it is no candidate any longer";
+  if (engine === model.active) return "canary ended: it is active, since no engine before it could be loaded";
+  if (!model.candidates.includes(engine)) return "canary ended: it is no candidate any longer";
   return undefined;
 }

@@ -37,6 +37,8 @@ export interface EngineEvidence {
   readonly canarySamples: number;
   /** A roll-back that nothing could take over from is not tried again before. */
   readonly nextRollBackSeconds: number;
+  /** It was held as a canary, and is none again until then. */
+  readonly heldUntilSeconds: number;
   /** What was last advised about it, where decisions are advice only. */
   readonly advised: string;
   /**
@@ -199,7 +201,7 @@ function promoteNext(input: DecisionInput): Action {
   const eligible = candidates.find(
     (candidate) => candidate.state === "eligible" && ready(candidate, policy, nowSeconds),
   );
-  if (!eligible) return { type: "none", reason: "no candidate passes every rule yet" };
+  if (!eligible) return { type: "none", reason: whyNoneIsReady(input) };
   if (policy.mode !== "automatic") return { type: "none", reason: `policy mode is ${policy.mode}` };
   // A watch is there to go back from; where that cannot be done, another engine is the only way out.
   const stuck = isBad(input) && whereBack(input) === undefined;
@@ -221,8 +223,18 @@ function ready(candidate: EngineEvidence, policy: Policy, nowSeconds: number): b
   return (
     verdicts.length > 0 &&
     (candidate.state !== "observing" || nowSeconds - candidate.sinceSeconds >= policy.initialDelaySeconds) &&
+    nowSeconds >= candidate.heldUntilSeconds &&
     verdicts.every(({ verdict, have }) => verdict === "pass" && have >= policy.minSamples)
   );
+}
+
+function whyNoneIsReady({ candidates, policy, nowSeconds }: DecisionInput): string {
+  const waiting = candidates.find(
+    (held) =>
+      held.state === "observing" && ready({ ...held, heldUntilSeconds: nowSeconds }, policy, nowSeconds),
+  );
+  if (!waiting) return "no candidate passes every rule yet";
+  return `${waiting.id} passes every rule in the shadow, but was held as a canary; again in ${Math.ceil(waiting.heldUntilSeconds - nowSeconds)} s`;
 }
 
 function whyNotSwitch({

@@ -1,5 +1,6 @@
 import type { DecisionLog } from "../audit/log/decision-log.ts";
 import type { LogEntry } from "../audit/log/entry.ts";
+import type { Clock } from "../core/clock.ts";
 import type { Log } from "../core/log.ts";
 import type { Model } from "../models/model.ts";
 import type { Store } from "../store/store.ts";
@@ -25,6 +26,8 @@ const writeDelayMs = 250;
 /** What could not be written is tried again after this long, whether anything changes or not. */
 const retryMs = 60_000;
 
+const hourSeconds = 3600;
+
 export function createMemory(options: {
   readonly tracks: Tracks;
   readonly store: Store;
@@ -32,9 +35,10 @@ export function createMemory(options: {
   readonly keyPrefix: string;
   readonly repository: string;
   readonly decisions: DecisionLog;
+  readonly clock: Clock;
   readonly log: Log;
 }): Memory {
-  const { tracks, store, keyPrefix, repository, decisions, log } = options;
+  const { tracks, store, keyPrefix, repository, decisions, clock, log } = options;
   const restoring = new Map<string, Promise<void>>();
   const unwritten = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
@@ -70,18 +74,40 @@ export function createMemory(options: {
     }
   }
 
+  /** A device without a battery has its clock set after each boot: nothing that is saved holds for longer than it could. */
+  function enforce({ name, config }: Model, saved: SavedState): void {
+    const { cooldownSeconds } = config.policy;
+    const [nowMs, now] = [clock.now().getTime(), clock.seconds()];
+    const until = (ms: number) => now + Math.min(cooldownSeconds, (ms - nowMs) / 1000);
+    Object.assign(tracks.model(name), {
+      saved,
+      pausedUntilSeconds: until(saved.pausedUntilMs),
+      heldUntilSeconds: until(saved.heldUntilMs),
+      switchSeconds: saved.switchTimesMs.map((ms) => now - Math.max(0, nowMs - ms) / 1000),
+    });
+  }
+
   return {
     restore(model) {
       let restored = restoring.get(model.name);
       if (!restored) {
-        restored = read(model).then((saved) => void (tracks.model(model.name).saved = saved));
+        restored = read(model).then((saved) => enforce(model, saved));
         restoring.set(model.name, restored);
       }
       return restored;
     },
     record({ name, config }, entry) {
       const track = tracks.model(name);
-      track.saved = afterDecision(track.saved, entry, config.policy.cooldownSeconds);
+      const { cooldownSeconds } = config.policy;
+      track.saved = afterDecision(track.saved, entry, cooldownSeconds);
+      const { type, trigger } = entry;
+      if (type === "switch" || type === "rollback") {
+        const now = clock.seconds();
+        track.pausedUntilSeconds = now + cooldownSeconds;
+        if (trigger === "manual") track.heldUntilSeconds = now + cooldownSeconds;
+        if (type === "switch" && trigger === "policy")
+          track.switchSeconds = [...track.switchSeconds, now].filter((at) => now - at < hourSeconds);
+      }
       unwritten.add(name);
       timer ??= setTimeout(write, writeDelayMs).unref();
     },

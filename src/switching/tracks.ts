@@ -17,6 +17,9 @@ export interface Track {
   rollBacksFailed: number;
   nextRollBackSeconds: number;
   stuck: string;
+  /** Times in a row that it was held as a canary, and until when it is not one again. */
+  holds: number;
+  heldUntilSeconds: number;
   /** What was last advised about it, so that it is said once. */
   advised: string;
 }
@@ -24,6 +27,10 @@ export interface Track {
 export interface ModelTrack {
   readonly engines: Map<string, Track>;
   saved: SavedState;
+  /** The cooldowns and the last hour's promotions of `saved`, by the clock that nobody sets. */
+  pausedUntilSeconds: number;
+  heldUntilSeconds: number;
+  switchSeconds: readonly number[];
   nextCheckSeconds: number;
   canary: { readonly engine: Engine; readonly share: number } | undefined;
 }
@@ -46,7 +53,15 @@ export function createTracks({ clock }: { readonly clock: Clock }): Tracks {
     if (!track)
       models.set(
         name,
-        (track = { engines: new Map(), saved: freshState, nextCheckSeconds: 0, canary: undefined }),
+        (track = {
+          engines: new Map(),
+          saved: freshState,
+          pausedUntilSeconds: -Infinity,
+          heldUntilSeconds: -Infinity,
+          switchSeconds: [],
+          nextCheckSeconds: 0,
+          canary: undefined,
+        }),
       );
     return track;
   }
@@ -74,12 +89,15 @@ export function createTracks({ clock }: { readonly clock: Clock }): Tracks {
         canarySeen: 0,
         ...notStuck,
       });
+      if (!candidacy.has(state)) Object.assign(track, notHeld);
       return { from, to: state };
     },
   };
 }
 
 export const notStuck = { rollBacksFailed: 0, nextRollBackSeconds: 0, stuck: "" };
+const notHeld = { holds: 0, heldUntilSeconds: -Infinity };
+const candidacy: ReadonlySet<CandidateState> = new Set(["observing", "eligible", "canary"]);
 
 function freshTrack(sinceSeconds: number): Track {
   return {
@@ -91,6 +109,7 @@ function freshTrack(sinceSeconds: number): Track {
     canarySamples: 0,
     canarySeen: 0,
     ...notStuck,
+    ...notHeld,
     advised: "",
   };
 }

@@ -1,74 +1,246 @@
 import { expect, test } from "vitest";
-import type { Decision } from "../../src/audit/log/entry.ts";
+import type { Decision, LogEntry } from "../../src/audit/log/entry.ts";
 import type { DecisionLog } from "../../src/audit/log/decision-log.ts";
-import { systemClock } from "../../src/core/clock.ts";
 import { silentLog } from "../../src/core/log.ts";
 import { createTurns } from "../../src/core/turns.ts";
 import { EngineRetiredError, type Engine } from "../../src/models/engine.ts";
 import { type ModelConfig, policySchema } from "../../src/models/manifest.ts";
 import { Model } from "../../src/models/model.ts";
 import type { Store } from "../../src/store/store.ts";
-import { createController } from "../../src/switching/controller.ts";
+import { createController, type Controller } from "../../src/switching/controller.ts";
+import type { RuleVerdict } from "../../src/switching/decide.ts";
 
-const engineOf = (id: string) => ({
-  id,
-  serving: true,
-  canTakeOver: true,
-  manifest: { artifact: { sha256: `digest-${id}` }, compiler: { name: "onnxruntime" }, precision: "fp32" },
-  ready: (): Promise<void> => Promise.resolve(),
-});
+/** A stand-in whose settings tests change. */
+class StubEngine {
+  readonly id: string;
+  readonly manifest: object;
+  serving = true;
+  rolledBack = false;
+  #quarantined: string | undefined;
 
-test("a canary that cannot be loaded again because the gateway ends is not held for it", async () => {
-  const [a, b] = [engineOf("a"), engineOf("b")];
-  const policy = policySchema.parse({
-    mode: "automatic",
-    interval: 0.1,
-    initialDelaySeconds: 0,
-    minSamples: 1,
-  });
+  constructor(id: string, sha256 = id) {
+    this.id = id;
+    this.manifest = { artifact: { sha256 }, compiler: { name: "onnxruntime" }, precision: "fp32" };
+  }
+
+  get quarantined(): boolean {
+    return this.#quarantined !== undefined;
+  }
+
+  get canTakeOver(): boolean {
+    return !this.quarantined && !this.rolledBack;
+  }
+
+  quarantine(reason: string | undefined): void {
+    this.#quarantined = reason;
+  }
+
+  ready = (): Promise<void> => Promise.resolve();
+
+  unload(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+const looks = { mode: "automatic", interval: 1, initialDelaySeconds: 0, minSamples: 1 } as const;
+
+function modelOf(engines: readonly StubEngine[], active?: StubEngine, policy: object = {}): Model {
   const model = new Model({
     name: "m",
     directory: "",
-    config: { policy, reference: "a" } as ModelConfig,
-    engines: new Map([a, b].map((engine) => [engine.id, engine as unknown as Engine])),
+    config: {
+      policy: policySchema.parse({ ...looks, ...policy }),
+      reference: "a",
+      shadow: { sampleRate: 1 },
+    } as ModelConfig,
+    engines: new Map(engines.map((engine) => [engine.id, engine as unknown as Engine])),
     broken: new Map(),
   });
-  model.activate(a as unknown as Engine);
+  if (active) model.activate(active as unknown as Engine);
   model.state = "ready";
-  const verdicts = () => [{ rule: "flipRatio", verdict: "pass", have: 100 } as const];
-  const types: string[] = [];
-  const errors: object[] = [];
-  const controller = createController({
-    models: { get: () => model, find: () => model, list: () => [model], wake: () => Promise.reject() },
-    decisions: {
-      append: (decision: Decision) => {
-        types.push(decision.type);
-        return Promise.resolve({ ...decision, time: new Date().toISOString() });
+  return model;
+}
+
+type Outcome = RuleVerdict["verdict"];
+
+class Bench {
+  readonly controller: Controller;
+  readonly log: Decision[] = [];
+  readonly errors: object[] = [];
+  model: Model;
+  /** By engine; what is not said passes. */
+  verdicts: Readonly<Record<string, Outcome>> = {};
+  changes = 0;
+  /** Both clocks go on with each look; tests set the second. */
+  seconds = 0;
+  wallMs = Date.parse("2030-01-01");
+
+  constructor(model: Model, rule = "flipRatio") {
+    this.model = model;
+    const verdicts = (_: Model, { id }: Engine) => [
+      { rule, verdict: this.verdicts[id] ?? ("pass" as const), have: 100 },
+    ];
+    this.controller = createController({
+      models: {
+        get: () => this.model,
+        find: () => this.model,
+        list: () => [this.model],
+        wake: () => Promise.reject(),
       },
-    } as unknown as DecisionLog,
-    store: { read: () => Promise.resolve(undefined), write: () => Promise.resolve() } as unknown as Store,
-    keyPrefix: "",
-    repository: "",
-    evidence: {
-      verdicts,
-      judge: () => Promise.resolve(verdicts()),
-      lastVerdicts: verdicts,
-      restart: () => {},
-    },
-    turns: createTurns(),
-    onSwitched: () => {},
-    onChanged: () => {},
-    random: () => 0,
-    clock: systemClock,
-    log: { ...silentLog, error: (fields) => void errors.push(fields) },
-  });
-  const look = () => controller.check().then(() => controller.stateOf("m", "b"));
-  await expect.poll(look).toBe("canary");
-  const before = [...types];
+      decisions: {
+        append: (decision: Decision) => {
+          const seq = this.log.push(decision);
+          const time = new Date(this.wallMs).toISOString();
+          return Promise.resolve({ ...decision, seq, time, hash: "", repository: "" } as LogEntry);
+        },
+        tail: () => [],
+      } as unknown as DecisionLog,
+      store: { read: () => Promise.resolve(undefined), write: () => Promise.resolve() } as unknown as Store,
+      keyPrefix: "",
+      repository: "",
+      evidence: {
+        verdicts,
+        judge: (model, engine) => Promise.resolve(verdicts(model, engine)),
+        lastVerdicts: verdicts,
+        restart: () => {},
+      },
+      turns: createTurns(),
+      onSwitched: () => {},
+      onChanged: () => (this.changes += 1),
+      random: () => 0,
+      clock: { seconds: () => this.seconds, now: () => new Date(this.wallMs) },
+      log: { ...silentLog, error: (fields) => void this.errors.push(fields) },
+    });
+  }
+
+  /** As a load does, with this engine active. */
+  async load(model: Model, active?: StubEngine): Promise<void> {
+    await this.controller.recall(model);
+    if (active) model.activate(active as unknown as Engine);
+    this.model = model;
+    this.controller.adopt(model);
+  }
+
+  async look(times = 1): Promise<void> {
+    for (let at = 0; at < times; at += 1) {
+      this.seconds += 2;
+      this.wallMs += 2000;
+      await this.controller.check();
+    }
+  }
+
+  get states(): Record<string, string> {
+    return Object.fromEntries(
+      [...this.model.engines.keys()].map((id) => [id, this.controller.stateOf("m", id)]),
+    );
+  }
+
+  get types(): string[] {
+    return this.log.map(({ type }) => type);
+  }
+}
+
+async function open(model: Model, { rule }: { rule?: string } = {}): Promise<Bench> {
+  const bench = new Bench(model, rule);
+  await bench.load(model);
+  return bench;
+}
+
+test("a canary that cannot be loaded again because the gateway ends is not held for it", async () => {
+  const [a, b] = [new StubEngine("a"), new StubEngine("b")];
+  const bench = await open(modelOf([a, b], a));
+  await bench.look(3);
+  expect(bench.states["b"]).toBe("canary");
+  const before = bench.types;
   Object.assign(b, { serving: false, ready: () => Promise.reject(new EngineRetiredError("b")) });
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  await look();
-  await controller.close();
-  expect(types).toEqual(before);
-  expect(errors).toEqual([]);
+  await bench.look(2);
+  await bench.controller.close();
+  expect(bench.types).toEqual(before);
+  expect(bench.errors).toEqual([]);
+});
+
+test("an active engine that a reload could not load is a candidate when it can be again", async () => {
+  const [a, b] = [new StubEngine("a"), new StubEngine("b")];
+  const policy = { watchSeconds: 1, cooldownSeconds: 0 };
+  const bench = await open(modelOf([a, b], a, policy));
+  bench.verdicts = { b: "inconclusive" };
+  await bench.look(2);
+  expect(bench.states).toEqual({ a: "settled", b: "observing" });
+  await bench.load(modelOf([new StubEngine("a", "corrupt"), b], undefined, policy), b);
+  expect(bench.states).toEqual({ a: "observing", b: "settled" });
+  await bench.load(modelOf([new StubEngine("a", "rebuilt"), b], undefined, policy), b);
+  await bench.look(3);
+  expect(bench.states).toEqual({ a: "canary", b: "settled" });
+  await bench.controller.close();
+});
+
+test("a canary that a reload makes active, as no other could be loaded, is no canary any more", async () => {
+  const [a, b] = [new StubEngine("a"), new StubEngine("b")];
+  const bench = await open(modelOf([a, b], a));
+  await bench.look(3);
+  expect(bench.states).toEqual({ a: "settled", b: "canary" });
+  await bench.load(modelOf([new StubEngine("a", "corrupt"), b]), b);
+  expect(bench.states).toEqual({ a: "observing", b: "settled" });
+  expect(bench.controller.chooseCanary(bench.model)).toBeUndefined();
+  expect([...bench.controller.shares(bench.model)]).toEqual([["b", 1]]);
+  expect(bench.log.at(-1)).toMatchObject({
+    type: "hold",
+    from: "b",
+    states: { b: { from: "canary", to: "settled" } },
+    reason: expect.stringContaining("it is active"),
+  });
+  await bench.controller.close();
+});
+
+test("a reload in which no engine loads leaves a quarantined one taken out, and the others are looked at", async () => {
+  const [a, b, c] = [new StubEngine("a"), new StubEngine("b"), new StubEngine("c")];
+  const bench = await open(modelOf([a, b, c], a));
+  bench.verdicts = { b: "fail", c: "inconclusive" };
+  await bench.look(5);
+  expect(bench.states).toEqual({ a: "settled", b: "quarantined", c: "observing" });
+  // Its engines are recalled before they are loaded, which fails; the model before goes on.
+  await bench.controller.recall(
+    modelOf([new StubEngine("a", "x"), new StubEngine("b", "y"), new StubEngine("c", "z")]),
+  );
+  bench.verdicts = { b: "fail" };
+  bench.changes = 0;
+  await bench.look(3);
+  expect(bench.states).toEqual({ a: "settled", b: "quarantined", c: "canary" });
+  expect(bench.changes).toBe(2);
+  await bench.controller.close();
+});
+
+test("a reference that fails as a canary, and passes in the shadow, is one ever more seldom", async () => {
+  const [a, b] = [new StubEngine("a"), new StubEngine("b")];
+  const bench = await open(modelOf([a, b], b, { cooldownSeconds: 100 }), { rule: "deadlineMissRatio" });
+  const canaryAt: number[] = [];
+  while (bench.seconds < 1000) {
+    bench.verdicts = { a: bench.states["a"] === "canary" ? "fail" : "pass" };
+    const before = bench.states["a"];
+    await bench.look();
+    if (before !== "canary" && bench.states["a"] === "canary") canaryAt.push(bench.seconds);
+  }
+  const gaps = canaryAt.slice(1).map((at, i) => at - (canaryAt[i] as number));
+  expect(gaps).toHaveLength(3);
+  for (const [i, gap] of gaps.entries()) {
+    expect(gap).toBeGreaterThanOrEqual(100 * 2 ** i);
+    expect(gap).toBeLessThan(100 * 2 ** i + 20);
+  }
+  await bench.controller.close();
+});
+
+test.each([
+  ["forward by a day", 86_400_000],
+  ["back by three years", -3 * 365 * 86_400_000],
+])("a person's switch is held for the cooldown, though the clock is set %s", async (_, stepMs) => {
+  const [a, b] = [new StubEngine("a"), new StubEngine("b")];
+  const bench = await open(modelOf([a, b], b, { cooldownSeconds: 300 }));
+  await bench.controller.switch("m", "a", "I want a", "me");
+  bench.verdicts = { a: "fail" };
+  bench.wallMs += stepMs;
+  await bench.look(149);
+  expect(bench.types).toEqual(["switch"]);
+  await bench.look(5);
+  expect(bench.types).toEqual(["switch", "rollback", "quarantine"]);
+  await bench.controller.close();
 });

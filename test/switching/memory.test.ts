@@ -6,6 +6,7 @@ import { silentLog } from "../../src/core/log.ts";
 import type { Model } from "../../src/models/model.ts";
 import type { Store } from "../../src/store/store.ts";
 import { createMemory } from "../../src/switching/memory.ts";
+import { freshState } from "../../src/switching/model-state.ts";
 import { createTracks } from "../../src/switching/tracks.ts";
 
 beforeEach(() => void vi.useFakeTimers());
@@ -27,6 +28,7 @@ test("state that could not be stored is written again, without another decision"
     keyPrefix: "r/",
     repository: "/models",
     decisions: {} as DecisionLog,
+    clock: systemClock,
     log: silentLog,
   });
   const model = { name: "m", config: { policy: { cooldownSeconds: 0 } } } as Model;
@@ -38,4 +40,33 @@ test("state that could not be stored is written again, without another decision"
   expect(written).toEqual([["r/m", expect.objectContaining({ active: "b", standby: "a" })]]);
   await memory.close();
   expect(written).toHaveLength(1);
+});
+
+test("what is stored holds no longer than a cooldown, whatever the clock was when it was written", async () => {
+  const hourMs = 3_600_000;
+  const clock = { seconds: () => 10_000, now: () => new Date(100 * hourMs) };
+  const tracks = createTracks({ clock });
+  const saved = {
+    ...freshState,
+    decision: 1,
+    pausedUntilMs: 5000 * hourMs,
+    heldUntilMs: 100 * hourMs + 60_000,
+    switchTimesMs: [100 * hourMs - 120_000, 5000 * hourMs],
+  };
+  const memory = createMemory({
+    tracks,
+    store: { read: () => Promise.resolve(saved) } as unknown as Store,
+    keyPrefix: "",
+    repository: "/models",
+    decisions: { tail: () => [] } as unknown as DecisionLog,
+    clock,
+    log: silentLog,
+  });
+  await memory.restore({ name: "m", config: { policy: { cooldownSeconds: 300 } } } as Model);
+  expect(tracks.model("m")).toMatchObject({
+    pausedUntilSeconds: 10_300,
+    heldUntilSeconds: 10_060,
+    switchSeconds: [9880, 10_000],
+  });
+  await memory.close();
 });
