@@ -334,6 +334,7 @@ export function createAuditor(options: {
       prune(floors, model);
     },
     retain(model) {
+      keeper.retain(model);
       const kept = new Set([...model.engines.values()].map((engine) => keyOf(model.name, engine)));
       prune(windows, model.name, kept);
       prune(floors, model.name, kept);

@@ -20,13 +20,15 @@ export interface EvidenceKeeper {
   restore(model: Model): Promise<void>;
   /** Begins anew for the same engine, which has its price: a smaller share of alpha. */
   restart(model: Model, engine: Engine): void;
+  /** A model was reloaded: evidence on other engines or terms than it has now is let go of when there is much of it. */
+  retain(model: Model): void;
   /** Lets go of a model's evidence in memory; what is stored stays. */
   forget(model: string): void;
   close(): Promise<void>;
 }
 
-/** Evidence weighs 250 kB; engines that come and go must not add up. */
-const mostKept = 256;
+/** Evidence weighs 250 kB; engines that come and go must not add up. Those that are there are not counted. */
+const mostReplaced = 256;
 
 export function createEvidenceKeeper(options: {
   readonly store: Pick<Store, "read" | "write">;
@@ -38,6 +40,8 @@ export function createEvidenceKeeper(options: {
 }): EvidenceKeeper {
   const { store, keyPrefix, seed, log, saveSeconds = 60 } = options;
   const kept = new Map<string, Evidence>();
+  /** Names of evidence that its model does not go by at present, the longest so first; it comes back with its terms. */
+  const replaced = new Set<string>();
   /** How often evidence that is no longer in memory was begun. */
   const spent = new Map<string, Spent>();
   /** Size of each evidence when it was last written. */
@@ -53,7 +57,6 @@ export function createEvidenceKeeper(options: {
       ...from,
     });
     kept.set(name, evidence);
-    if (kept.size > mostKept) letGo(kept.keys().next().value as string);
     return evidence;
   }
 
@@ -62,6 +65,7 @@ export function createEvidenceKeeper(options: {
     if (evidence)
       spent.set(name, { restarts: evidence.restarts + 1, pairRestarts: evidence.pairs.restarts + 1 });
     kept.delete(name);
+    replaced.delete(name);
   }
 
   async function restoreOne(name: string, model: Model, engine: Engine): Promise<void> {
@@ -118,6 +122,17 @@ export function createEvidenceKeeper(options: {
       const name = nameOf(model, engine);
       letGo(name);
       begin(name, model, engine, spent.get(name) ?? fresh);
+    },
+    retain(model) {
+      const present = new Set([...model.engines.values()].map((engine) => nameOf(model, engine)));
+      for (const name of kept.keys()) {
+        if (present.has(name)) replaced.delete(name);
+        else if (name.startsWith(`${model.name}\0`)) replaced.add(name);
+      }
+      for (const name of replaced) {
+        if (replaced.size <= mostReplaced) break;
+        letGo(name);
+      }
     },
     forget(model) {
       for (const name of kept.keys()) if (name.startsWith(`${model}\0`)) letGo(name);

@@ -111,6 +111,8 @@ export function createFeedback(options: {
       // The scores are the model's first output, which a client need not have asked for.
       const name = engine.info?.outputs[0]?.name;
       const scores = outputs.find((output) => output.name === name);
+      // Ids are the client's, who may use one again: what came of another request says nothing about this one.
+      recent.forget(model.name, id);
       // A label is one class, so a request of several rows cannot be labelled.
       if (scores) remember(model, id, engine, decidedClass(scores));
     },
@@ -211,6 +213,11 @@ class RecentPredictions {
       engine: engines[place] as Engine,
       predicted: predicted[place] as number,
     }));
+  }
+
+  forget(model: string, id: string): void {
+    const place = this.#places.get(model)?.get(id);
+    if (place !== undefined) this.#forget(place);
   }
 
   #begin(model: string, id: string): number {

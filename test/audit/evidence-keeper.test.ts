@@ -124,3 +124,32 @@ test("evidence that does not tell how many decisions were read is begun anew", a
   expect(after.of(model, engine)).toMatchObject({ restarts: 1, counts: { comparisons: 0 } });
   await after.close();
 });
+
+test("however many engines there are, each keeps its evidence", async () => {
+  const keeper = open();
+  const models = Array.from({ length: 300 }, (_, at) => {
+    const { model, engine } = modelOf({ name: `m${at}` });
+    return { model: { ...model, name: `m${at}` } as Model, engine };
+  });
+  for (let blockId = 0; blockId < 3; blockId += 1)
+    for (const { model, engine } of models) {
+      keeper.of(model, engine).add({ type: "error", blockId });
+      keeper.retain(model);
+    }
+  for (const { model, engine } of models)
+    expect(keeper.of(model, engine)).toMatchObject({ restarts: 0, counts: { errors: 3 } });
+  await keeper.close();
+});
+
+test("of evidence on terms that a model had before, the latest is kept", async () => {
+  const keeper = open();
+  const versions = Array.from({ length: 300 }, (_, at) => modelOf({ deadlineMs: at + 1 }));
+  for (const { model, engine } of versions) {
+    keeper.of(model, engine).add({ type: "error", blockId: 1 });
+    keeper.retain(model);
+  }
+  const restarts = versions.map(({ model, engine }) => keeper.of(model, engine).restarts);
+  expect(restarts.indexOf(0)).toBe(300 - 1 - 256);
+  expect(restarts.lastIndexOf(1)).toBe(300 - 1 - 257);
+  await keeper.close();
+});

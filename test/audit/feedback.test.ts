@@ -81,6 +81,15 @@ test("an engine that runs a request twice has said what it said last", () => {
   ]);
 });
 
+test("an id that comes again is another request, of which engines have said nothing before they ran it", () => {
+  const feedback = createFeedback();
+  feedback.answered(model, "1", a, scores(1));
+  feedback.predicted(model, "1", b, 1);
+  feedback.answered(model, "1", a, scores(2));
+  feedback.label(model, "1", 2);
+  expect(feedback.accuracy(model)).toEqual([{ engine: "a", labelled: 1, correct: 1 }]);
+});
+
 test.each([3, 1e9, -1, 0.5, "left"])("a label that no class has is refused with the range: %s", (label) => {
   const feedback = createFeedback();
   feedback.answered(model, "r1", a, scores(0));
@@ -152,7 +161,7 @@ test("a model that does not classify says so", () => {
 test("what was counted outlives the gateway, for the artifacts that are still there", async () => {
   const first = createFeedback();
   first.answered(model, "r1", a, scores(0));
-  first.answered(model, "r1", b, scores(1));
+  first.predicted(model, "r1", b, 1);
   first.label(model, "r1", 0);
   await first.close();
   const second = createFeedback();

@@ -39,7 +39,9 @@ export async function openDecisionLog(options: {
   const newest = files.at(-1);
   // Not how many there are: old files may have been archived away.
   let number = newest === undefined ? 1 : fileNumber(newest);
-  const repaired = await repairTornLine(join(directory, fileName(number)));
+  const newestFile = fileName(number);
+  /** Bytes of a torn last line, while its repair is not noted. */
+  let torn = await repairTornLine(join(directory, newestFile));
   const tail: LogEntry[] = await readTail(directory, files);
   // The largest seq, should the lines not be in order: no number is issued twice.
   let last: Pick<LogEntry, "seq" | "hash"> = {
@@ -90,9 +92,25 @@ export async function openDecisionLog(options: {
     await full.close();
   }
 
-  const log: DecisionLog = {
+  async function noteRepair(): Promise<void> {
+    if (torn === 0) return;
+    await write({
+      type: "repair",
+      model: null,
+      from: null,
+      to: null,
+      trigger: "startup",
+      actor: "gateway",
+      reason: `a torn last line of ${torn} bytes, left by a crash, was cut off ${newestFile}`,
+    });
+    torn = 0;
+  }
+
+  // A full disk tears lines; it must not keep the gateway from starting, so the note may come with the next decision.
+  await noteRepair().catch(() => undefined);
+  return {
     append(decision) {
-      const mine = turn.then(() => write(decision));
+      const mine = turn.then(noteRepair).then(() => write(decision));
       turn = mine.catch(() => undefined);
       return mine;
     },
@@ -118,17 +136,6 @@ export async function openDecisionLog(options: {
       await file.close();
     },
   };
-  if (repaired > 0)
-    await log.append({
-      type: "repair",
-      model: null,
-      from: null,
-      to: null,
-      trigger: "startup",
-      actor: "gateway",
-      reason: `a torn last line of ${repaired} bytes, left by a crash, was cut off ${fileName(number)}`,
-    });
-  return log;
 }
 
 /** O_SYNC: each write ends with its own fsync, in one call instead of two; live requests wait for less of this thread. */
