@@ -31,6 +31,18 @@ const ortTypeByDatatype = new Map(
   Object.entries(datatypeByOrtType).map(([ort, datatype]) => [datatype, ort]),
 );
 
+/**
+ * onnxruntime-node holds every Float16Array, which JavaScript has from Node 24 on, for empty (microsoft/onnxruntime pull
+ * request 32323). Where there is none when the first tensor is made, float16 stays with Uint16Array.
+ */
+function keepFloat16Bits(): void {
+  const known = Object.getOwnPropertyDescriptor(globalThis, "Float16Array");
+  Reflect.deleteProperty(globalThis, "Float16Array");
+  void new Tensor("uint8", [0]);
+  if (known) Object.defineProperty(globalThis, "Float16Array", known);
+}
+keepFloat16Bits();
+
 /** An ONNX or ORT file, run by onnxruntime-node on the memory that the call lies in. */
 export async function load(job: LoadJob): Promise<HostedEngine<Bound>> {
   // Warnings are about the model's style (initializers listed as inputs, one line each), not about this run.
@@ -128,7 +140,7 @@ function onSharedMemory(spec: TensorSpec, shape: readonly number[], data: HostTe
   return new Tensor(type, data as Float32Array, shape);
 }
 
-/** float16 results come as Float16Array where the engine of JavaScript has it; here only the bits matter. */
+/** By bytes: whatever kind of array a datatype comes in, only the bits matter. */
 function copyInto(target: TypedArray, source: TypedArray): void {
   bytesOf(target).set(bytesOf(source));
 }
