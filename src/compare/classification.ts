@@ -35,8 +35,7 @@ export function compareClasses(reference: Tensor, candidate: Tensor, topK = 5): 
     const flipped = best !== argmax(b, from, classes);
     if (flipped) top1Flips += 1;
     if (k > 0 && !sameTop(a, b, from, classes, k)) topKFlips += 1;
-    const rowMargin =
-      best === -1 ? Infinity : (a[from + best] as number) - secondBest(a, from, classes, best);
+    const rowMargin = best === -1 ? Infinity : marginOf(a, from, classes, best);
     margin = Math.min(margin, rowMargin);
     if (flipped || 2 * largestDifference(a, b, from, classes) >= rowMargin) exposed += 1;
     if (quantised) continue;
@@ -57,7 +56,7 @@ export function decidedClass(scores: Tensor): number | null {
   if (rowsOf(scores) !== 1) return null;
   const best = argmax(values, 0, values.length);
   if (best === -1) return null;
-  return values.length === 1 ? Number((values[0] as number) > cutOf(values, values)) : best;
+  return values.length === 1 ? Number((values[0] as number) > cutOf(values)) : best;
 }
 
 /**
@@ -84,7 +83,7 @@ const withoutScores = {
 
 /** The margin is twice the distance from the cut: that of two scores which add up to 1. */
 function compareSingleClass(a: ArrayLike<number>, b: ArrayLike<number>): ClassificationDifference {
-  const cut = cutOf(a, b);
+  const cut = cutOf(a);
   const total = { ...withoutScores, rows: a.length, top1Flips: 0 };
   for (let row = 0; row < a.length; row += 1) {
     const x = a[row] as number;
@@ -116,6 +115,13 @@ function argmax(values: ArrayLike<number>, from: number, count: number): number 
   return best;
 }
 
+/** By how much the best class wins; two infinite ones are equal. */
+function marginOf(values: ArrayLike<number>, from: number, count: number, best: number): number {
+  const first = values[from + best] as number;
+  const second = secondBest(values, from, count, best);
+  return first === second ? 0 : first - second;
+}
+
 function secondBest(values: ArrayLike<number>, from: number, count: number, best: number): number {
   let second = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < count; i += 1) {
@@ -134,7 +140,9 @@ function sameTop(
   k: number,
 ): boolean {
   const top = new Set(topClasses(a, from, count, k));
-  return topClasses(b, from, count, k).every((index) => top.has(index));
+  const others = topClasses(b, from, count, k);
+  // NaN is no class: a row may have fewer.
+  return others.length === top.size && others.every((index) => top.has(index));
 }
 
 /** k passes, each for the best that is not taken yet: k is small, and nothing is sorted. */

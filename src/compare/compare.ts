@@ -74,7 +74,7 @@ function whyInvalid({ name, notComparable, reference, candidate }: OutputDiffere
 function whyDiverged(output: OutputDifference, limits: Limits): string {
   if (output.outside > 0)
     return `output "${output.name}": ${output.outside} of ${output.elements} values beyond abs ${limits.abs}, rel ${limits.rel}; the largest by ${output.abs.max}`;
-  if (limits.cosine !== undefined && output.cosine < limits.cosine)
+  if (limits.cosine !== undefined && !(output.cosine >= limits.cosine))
     return `output "${output.name}": cosine ${output.cosine} below ${limits.cosine}`;
   return "";
 }

@@ -20,7 +20,7 @@ export function compareSegments(reference: Tensor, candidate: Tensor): Segmentat
   const images = shape.length === 4 ? (shape[0] as number) : 1;
   const channels = shape.length >= 3 ? (shape.at(-3) as number) : 1;
   if (channels === 1) {
-    const cut = cutOf(a, b);
+    const cut = cutOf(a);
     return { pixels: a.length, flips: countWhere(a, b, (x, y) => x > cut !== y > cut) };
   }
   const area = a.length / (images * channels);

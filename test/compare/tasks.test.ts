@@ -105,6 +105,17 @@ describe("classification", () => {
     // One float32 apart, on both sides of the cut.
     expect(compare([0.5], [0.5 + 2 ** -24]).flip).toBe(true);
     expect(compare([0.1], [Number.NaN]).flip).toBe(true);
+    // By the reference's values alone.
+    expect(compare([0.0005], [-0.0005]).flip).toBe(false);
+    expect(compare([0.3], [1.01]).flip).toBe(true);
+    expect(compare([-0.1], [0.4]).flip).toBe(true);
+  });
+
+  test("a row without classes has other best ones; two infinite scores are equal", () => {
+    const nan = Number.NaN;
+    expect(compare([5, 4, 3], [nan, nan, nan]).classification).toMatchObject({ top1Flips: 1, topKFlips: 1 });
+    expect(compare([5, 4, 3], [5, nan, nan]).classification).toMatchObject({ top1Flips: 0, topKFlips: 1 });
+    expect(compare([Infinity, Infinity, 0], [Infinity, Infinity, 0]).classification?.margin).toBe(0);
   });
 
   test.each([
@@ -392,6 +403,7 @@ describe("segmentation", () => {
     const mask = (values: number[]) => f32("m", [1, 1, 1, values.length], values);
     expect(compare(mask([0.4, 0.9]), mask([0.6, 0.9])).segmentation).toEqual({ pixels: 2, flips: 1 });
     expect(compare(mask([-3, 0.2]), mask([-3, 0.6])).segmentation).toEqual({ pixels: 2, flips: 0 });
+    expect(compare(mask([0, 0.2]), mask([-1e-3, 0.199])).segmentation).toEqual({ pixels: 2, flips: 0 });
     const labels = (...values: number[]): Tensor => ({
       name: "m",
       datatype: "UINT8",
