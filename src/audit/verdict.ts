@@ -23,13 +23,22 @@ export function* judgements(evidence: Evidence, options: JudgeOptions): Generato
     const found = rules[rule];
     return found.applies(options) ? [{ found, threshold: threshold ?? found.threshold }] : [];
   });
-  const statistical = chosen.filter(({ found }) => found.statistical).length;
+  const tests = wanted.reduce((sum, { rule }) => sum + testsOf(rules[rule], options), 0);
   for (const { found, threshold } of chosen) {
     const { restarts, pairs } = evidence;
     const share = spendingShare(found.readsPairs(options.role) ? pairs.restarts : restarts);
-    const alpha = (options.alpha * share) / Math.max(1, statistical);
+    const alpha = (options.alpha * share) / Math.max(1, tests);
     yield found.judge(evidence, { ...options, threshold, alpha });
   }
+}
+
+const roles = ["active", "canary", "candidate"] as const;
+
+/** How often alpha is spent on a rule in the life of an engine, whose evidence outlives its role: once for each source. */
+function testsOf(rule: Rule, options: JudgeOptions): number {
+  if (!rule.statistical) return 0;
+  const played = roles.filter((role) => rule.applies({ ...options, role }));
+  return new Set(played.map((role) => rule.readsPairs(role))).size;
 }
 
 const ruleList: readonly Rule[] = [

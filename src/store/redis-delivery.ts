@@ -26,6 +26,8 @@ export function createDelivery(options: {
   const { redis, stream, source, ready, troubles, log } = options;
   /** seq of the stream's last entry; undefined when it must be asked for. */
   let delivered: number | undefined;
+  /** Changes with each new connection: what was found out over the one before does not hold any more. */
+  let connection = 0;
 
   /** The stream's last seq, if that entry is the log's; a stream of another log is put aside, not mixed with this one's. */
   async function endOfStream(): Promise<number> {
@@ -45,18 +47,25 @@ export function createDelivery(options: {
   }
 
   async function work(): Promise<void> {
+    const begun = connection;
+    const requireIt = () => {
+      if (!ready() || connection !== begun) throw new Error("Redis is away");
+    };
     try {
-      delivered ??= await endOfStream();
+      let end = delivered ?? (await endOfStream());
       for (;;) {
-        const from = Math.max(delivered, source.lastSeq - mostUndelivered);
+        const from = Math.max(end, source.lastSeq - mostUndelivered);
         const { entries } = await source.read(from, batch);
+        requireIt();
+        delivered = end;
         if (entries.length === 0) return;
         for (const entry of entries) {
-          if (!ready()) throw new Error("Redis is away");
-          if (entry.seq > delivered + 1) tellGap(delivered + 1, entry.seq - 1);
+          requireIt();
+          if (entry.seq > end + 1) tellGap(end + 1, entry.seq - 1);
           const text = JSON.stringify(entry);
           await redis.xadd(stream, "MAXLEN", "~", mostInStream, `${entry.seq}-0`, "entry", text);
-          delivered = entry.seq;
+          requireIt();
+          delivered = end = entry.seq;
         }
       }
     } catch (error) {
@@ -81,6 +90,7 @@ export function createDelivery(options: {
   return {
     ...persistent,
     reconnected() {
+      connection += 1;
       delivered = undefined;
       persistent.wake();
     },

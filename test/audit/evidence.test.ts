@@ -291,8 +291,13 @@ describe("verdicts", () => {
         ...candidate,
         ...options,
       }).map(({ alpha }) => alpha);
-    const all = alphaOf({});
-    expect(all.reduce((sum, alpha) => sum + alpha, 0)).toBeCloseTo(0.05 / 2, 12);
+    expect(alphaOf({}).reduce((sum, alpha) => sum + alpha, 0)).toBeCloseTo((7 / 8) * (0.05 / 2), 12);
+    // Evidence outlives a role: whatever an engine becomes, all that is ever asked of it shares alpha.
+    const life = new Map<string, number>();
+    for (const role of ["candidate", "canary", "active"] as const)
+      for (const { rule, source, alpha } of judge(freshEvidence(), { ...candidate, role }))
+        life.set(rule === "deadlineMissRatio" ? `${rule} ${source}` : rule, alpha);
+    expect([...life.values()].reduce((sum, alpha) => sum + alpha, 0)).toBeCloseTo(0.05 / 2, 12);
     expect(alphaOf({ rules: [{ rule: "flipRatio" }, { rule: "deviceHealth" }] })).toEqual([0.025, 0]);
     expect(alphaOf({ rules: [{ rule: "flipRatio" }] }, 1)[0]).toBeCloseTo(0.05 / 6, 12);
     let spent = 0;
@@ -325,7 +330,7 @@ describe("verdicts", () => {
       verdict: "inconclusive",
       source: "shadow",
     });
-    for (let request = 50_000; request < 70_000; request += 1)
+    for (let request = 50_000; request < 80_000; request += 1)
       evidence.add(pair(request, 0.5e-3, random.next() < 0.1 ? 2e-3 : 0.5e-3));
     expect(judge(evidence, { ...candidate, rules })[0]?.verdict).toBe("fail");
   });
@@ -337,6 +342,17 @@ describe("verdicts", () => {
       const [verdict] = judge(evidence, { ...candidate, role, rules: [{ rule: "deadlineMissRatio" }] });
       expect(verdict).toMatchObject({ verdict: "fail", source: "live", unit: "blocks" });
     }
+  });
+
+  test("a model so seldom asked that each pair follows a pause is judged by those", () => {
+    const evidence = freshEvidence();
+    const seldom = (block: number, seconds: number) =>
+      evidence.add(pair(block * perBlock, 1e-3, seconds, { phase: "afterIdle" }));
+    const slowdown = () => judge(evidence, { ...candidate, rules: [{ rule: "pairedSlowdown" }] })[0];
+    for (let block = 0; block < 500; block += 1) seldom(block, 0.9e-3);
+    expect(slowdown()).toMatchObject({ verdict: "pass", scope: "afterIdle", have: 499 });
+    for (let block = 500; block < 3000; block += 1) seldom(block, 1.5e-3);
+    expect(slowdown()).toMatchObject({ verdict: "fail", scope: "afterIdle", have: 2999 });
   });
 
   test("device health: throttling is inconclusive, no readings pass", () => {

@@ -74,15 +74,15 @@ export interface Finding {
 }
 
 /**
- * The verdict of a rule over its findings: a part that fails, fails the rule; otherwise the first one, the whole of
- * the evidence, speaks. (Idle pauses may never come, so they can fail an engine but are not needed to pass it.)
+ * The verdict of a rule over its findings, each with an alpha of its own: a part that fails, fails the rule; otherwise the
+ * one with most observations speaks. (Idle pauses may never come, and a model that is seldom asked has nothing else.)
  */
 export function conclude(
   findings: readonly [Finding, ...Finding[]],
   rule: Pick<Verdict, "rule" | "threshold" | "unit" | "alpha" | "source">,
 ): Verdict {
   const failing = findings.find(({ lower }) => lower > rule.threshold);
-  const finding = failing ?? findings[0];
+  const finding = failing ?? findings.reduce((most, one) => (one.have > most.have ? one : most));
   const verdict = failing !== undefined ? "fail" : finding.upper <= rule.threshold ? "pass" : "inconclusive";
   const need = verdict === "inconclusive" ? projectedNeed(finding, rule.threshold) : 0;
   return {
@@ -131,10 +131,10 @@ function words(
   if (verdict === "fail")
     return `at least ${figure(lower)}${scopes[scope]}, above the threshold ${threshold} (${have} ${unit})`;
   if (verdict === "pass")
-    return `at most ${figure(upper)}, within the threshold ${threshold} (${have} ${unit})`;
+    return `at most ${figure(upper)}${scopes[scope]}, within the threshold ${threshold} (${have} ${unit})`;
   const more =
     need === null
       ? "no number of samples would settle it at the present value"
       : `needs ${need} more ${unit}`;
-  return `${figure(value)}, between ${figure(lower)} and ${figure(upper)}, threshold ${threshold}: ${more}`;
+  return `${figure(value)}, between ${figure(lower)} and ${figure(upper)}, threshold ${threshold}${scopes[scope]}: ${more}`;
 }
