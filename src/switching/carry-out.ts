@@ -1,6 +1,6 @@
 import type { Model } from "../models/model.ts";
 import type { Changes, Why } from "./changes.ts";
-import { failing, type Action, type EngineEvidence } from "./decide.ts";
+import { failing, isAdviceOnly, type Action, type EngineEvidence } from "./decide.ts";
 import type { Tracks } from "./tracks.ts";
 
 /** Makes what was decided happen; in mode `advise` and in a dry run it is said instead, once for each change of mind. */
@@ -28,8 +28,7 @@ export async function carryOut(
   };
   // Eligible for nothing but a person's decision, where nothing says that its outputs are right.
   const adviceOnly = action.type === "eligible" && !model.reference;
-  if (policy.mode === "advise" || policy.dryRun || adviceOnly)
-    return advise(model, action, why, { changes, tracks });
+  if (isAdviceOnly(policy) || adviceOnly) return advise(model, action, why, { changes, tracks });
   const about = { from: engine.id, to: null, ...why };
   switch (action.type) {
     case "eligible":

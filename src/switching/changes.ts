@@ -79,8 +79,10 @@ export function createChanges(options: {
     if (engine.quarantined) await lift(model, engine, why);
     const to = why.type === "switch" ? "promoted" : "settled";
     const canary = tracks.model(model.name).canary?.engine;
+    const left = why.type === "rollback" ? "rolledBack" : "observing";
     const states = {
       ...(canary && { [canary.id]: { from: "canary", to: "observing" } }),
+      ...(before !== engine && { [from]: { from: tracks.engine(model.name, from).state, to: left } }),
       [engine.id]: { from: tracks.engine(model.name, engine.id).state, to },
     };
     const entry = await note(model, { ...why, from, to: engine.id, states });
@@ -92,7 +94,7 @@ export function createChanges(options: {
       model.standby = standby !== engine && standby?.canTakeOver ? standby : undefined;
     endCanary(model);
     if (before !== engine) {
-      tracks.enter(model.name, from, before.rolledBack ? "rolledBack" : "observing");
+      tracks.enter(model.name, from, left);
       if (before.rolledBack) release(before, "serving");
     }
     tracks.enter(model.name, engine.id, to);

@@ -105,7 +105,8 @@ function judgeActive(input: DecisionInput): Action | undefined {
   const { policy, active, nowSeconds } = input;
   const failed = failing(active);
   const to = whereBack(input);
-  if (isBad(input) && active.advised !== "rollBack" && to !== undefined)
+  const isSaid = isAdviceOnly(policy) && active.advised === "rollBack";
+  if (isBad(input) && !isSaid && to !== undefined)
     return {
       type: "rollBack",
       engine: active.id,
@@ -125,6 +126,11 @@ function judgeActive(input: DecisionInput): Action | undefined {
   return beginWatch(input);
 }
 
+/** What would touch traffic is said instead. */
+export function isAdviceOnly({ mode, dryRun }: Policy): boolean {
+  return mode === "advise" || dryRun;
+}
+
 function isBad({ active, policy }: DecisionInput): boolean {
   return failing(active).length > 0 && active.failures > policy.failureLimit;
 }
@@ -140,7 +146,8 @@ function judgeCandidates({ policy, candidates, active }: DecisionInput): Action 
     const failed = takingOut(candidate);
     if (failed.length === 0 || candidate.failures <= policy.failureLimit) continue;
     // Advice is said once; it must not stand in the way of what else is to be said.
-    if (candidate.advised === "quarantine" || candidate.advised === "rollBack") continue;
+    const { advised } = candidate;
+    if (isAdviceOnly(policy) && (advised === "quarantine" || advised === "rollBack")) continue;
     const reason = `fails ${failed.join(", ")} (${candidate.failures} checks in a row, failureLimit ${policy.failureLimit})`;
     return candidate.state === "canary"
       ? { type: "rollBack", engine: candidate.id, to: active.id, reason: `canary ${reason}` }

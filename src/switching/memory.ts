@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { DecisionLog } from "../audit/log/decision-log.ts";
 import type { LogEntry } from "../audit/log/entry.ts";
 import type { Clock } from "../core/clock.ts";
@@ -61,11 +62,22 @@ export function createMemory(options: {
     unwritten.clear();
   }
 
+  function later(name: string): void {
+    unwritten.add(name);
+    timer ??= setTimeout(write, writeDelayMs).unref();
+  }
+
   async function read({ name, config }: Model): Promise<SavedState> {
     const { cooldownSeconds } = config.policy;
     const about = { model: name, repository, cooldownSeconds };
-    const restored = (from: Pick<Store, "read">) =>
-      restoreState(from, keyPrefix + name, decisions.tail(Infinity), about);
+    const restored = async (from: Pick<Store, "read">) => {
+      let stored: unknown;
+      const seen = { read: async (key: string) => (stored = await from.read(key)) };
+      const saved = await restoreState(seen, keyPrefix + name, decisions.tail(Infinity), about);
+      // What came from the log alone is written: decisions of others will push it out of what is read of the log.
+      if (saved.decision > 0 && !isDeepStrictEqual(saved, stored)) later(name);
+      return saved;
+    };
     try {
       return await restored(store);
     } catch (error) {
@@ -108,8 +120,7 @@ export function createMemory(options: {
         if (type === "switch" && trigger === "policy")
           track.switchSeconds = [...track.switchSeconds, now].filter((at) => now - at < hourSeconds);
       }
-      unwritten.add(name);
-      timer ??= setTimeout(write, writeDelayMs).unref();
+      later(name);
     },
     async close() {
       closed = true;

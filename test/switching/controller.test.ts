@@ -244,3 +244,20 @@ test.each([
   expect(bench.types).toEqual(["switch", "rollback", "quarantine"]);
   await bench.controller.close();
 });
+
+test("what was advised is done once the policy is automatic", async () => {
+  const [a, b, c] = [new StubEngine("a"), new StubEngine("b"), new StubEngine("c")];
+  const bench = await open(modelOf([a, b, c], b, { mode: "advise" }));
+  bench.verdicts = { b: "fail", c: "fail" };
+  await bench.look(5);
+  expect(bench.types.filter((type) => type !== "advice")).toEqual([]);
+  await bench.load(modelOf([a, b, c]), b);
+  await bench.look(3);
+  expect(bench.model.active?.id).toBe("a");
+  expect(bench.states).toEqual({ a: "settled", b: "quarantined", c: "quarantined" });
+  expect(bench.log.find(({ type }) => type === "rollback")?.states).toEqual({
+    a: { from: "eligible", to: "settled" },
+    b: { from: "settled", to: "rolledBack" },
+  });
+  await bench.controller.close();
+});

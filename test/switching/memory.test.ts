@@ -70,3 +70,28 @@ test("what is stored holds no longer than a cooldown, whatever the clock was whe
   });
   await memory.close();
 });
+
+test("a state that only the log had is written, for its line will not be read for ever", async () => {
+  const written: unknown[] = [];
+  const line = { seq: 7, hash: "h", time: new Date(0).toISOString(), repository: "/models", model: "m" };
+  const memory = createMemory({
+    tracks: createTracks({ clock: systemClock }),
+    store: {
+      read: () => Promise.resolve(written[0]),
+      write: (_: string, document: unknown) => Promise.resolve(void written.push(document)),
+    } as unknown as Store,
+    keyPrefix: "",
+    repository: "/models",
+    decisions: {
+      tail: () => [{ ...line, type: "switch", from: "a", to: "b", trigger: "manual" } as LogEntry],
+    } as unknown as DecisionLog,
+    clock: systemClock,
+    log: silentLog,
+  });
+  const model = { name: "m", config: { policy: { cooldownSeconds: 0 } } } as Model;
+  await memory.restore(model);
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(written).toEqual([expect.objectContaining({ active: "b", decision: 7 })]);
+  await memory.close();
+  expect(written).toHaveLength(1);
+});
