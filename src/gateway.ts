@@ -5,6 +5,7 @@ import { createEvidenceKeeper } from "./audit/evidence-keeper.ts";
 import { createFeedback } from "./audit/feedback.ts";
 import { createLiveReport } from "./audit/report/live-report.ts";
 import { openDecisionLog } from "./audit/log/decision-log.ts";
+import { openLogEnd } from "./audit/log/log-end.ts";
 import type { Families } from "./building/families.ts";
 import { createComparer } from "./compare/comparer.ts";
 import type { Config } from "./config.ts";
@@ -73,6 +74,7 @@ export async function createGateway(options: {
   const metrics = createMetrics({ clock });
   metrics.set("build_info", { version, node: process.versions.node }, 1);
   const eventLoop = watchEventLoop(metrics);
+  const logEnd = await openLogEnd({ store, log });
   let delivery: Delivery | undefined;
   const decisions = await openDecisionLog({
     directory: join(config.store.path, "log"),
@@ -81,10 +83,12 @@ export async function createGateway(options: {
     onAppend: (entry) => {
       // None yet for the line that notes a repair, at opening: what is there already is delivered at the start.
       delivery?.wake();
+      logEnd.note(entry);
       feed.emit("decision", entry);
     },
   });
   delivery = store.deliver(decisions);
+  await logEnd.check(decisions);
   const devices = createDevices({ clock, log, metrics });
   const statistics = new Statistics();
   const tracing = await openTracing({ ...config.tracing, version, random, clock, log });
@@ -328,6 +332,7 @@ export async function createGateway(options: {
       devices.close();
       failovers.close();
       await ended("decision log", decisions.close());
+      await ended("end of the log", logEnd.close());
       await ended("store", store.close());
       if (tracing) await ended("tracing", tracing.close());
     },

@@ -20,8 +20,8 @@ export function registerLog(program: Command): void {
     .addHelpText(
       "after",
       `
-A cut-off end leaves a chain that is whole; it is found by what else knows of decisions: the models' state in the
-store and, with store.kind redis, the last entry of the stream. The chain has no key: whoever can write the folder, the
+A cut-off end leaves a chain that is whole; it is found by what else knows of decisions: the store, which has where the
+log ends and the models' state, and, with store.kind redis, the last entry of the stream. The chain has no key: whoever can write the folder, the
 state and Redis can also seal a changed log anew to its end. Keep the last hash that is printed somewhere else; as long
 as the log has a line with that hash and the chain is whole, nothing up to that line was changed.`,
     )

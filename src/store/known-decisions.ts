@@ -29,7 +29,7 @@ export async function knownDecisions({ kind, path, url }: StoreOptions): Promise
   }
 }
 
-/** A model's state names the decision that it comes from. */
+/** A model's state names the decision that it comes from; beside the models' lies where the log ends. */
 async function inState(directory: string): Promise<KnownDecision[]> {
   const names = await readdir(directory, { recursive: true }).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
@@ -38,11 +38,12 @@ async function inState(directory: string): Promise<KnownDecision[]> {
   let newest: KnownDecision | undefined;
   for (const name of names) {
     // Deeper lie evidence and the like, which come from no decision.
-    if (!/^[^/]+\/[^/]+\.json$/.test(name)) continue;
+    if (!/^([^/]+\/)?[^/]+\.json$/.test(name)) continue;
     const where = join(directory, name);
     const text = await readFile(where, "utf8");
     const seq = Number(/"decision":(\d+)/.exec(text)?.[1] ?? 0);
-    if (seq > (newest?.seq ?? 0)) newest = { where: `state file "${where}"`, seq, hash: undefined };
+    const hash = /"decisionHash":"([0-9a-f]{64})"/.exec(text)?.[1];
+    if (seq > (newest?.seq ?? 0)) newest = { where: `state file "${where}"`, seq, hash };
   }
   return newest ? [newest] : [];
 }

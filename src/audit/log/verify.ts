@@ -3,6 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { KnownDecision } from "../../store/known-decisions.ts";
 import { firstPrev, openLine, type LogEntry } from "./entry.ts";
+import { lossToldIn } from "./log-end.ts";
 
 export interface LogFault {
   readonly file: string;
@@ -60,6 +61,8 @@ export async function verifyLog(directory: string, known: readonly KnownDecision
         fault(`seq ${entry.seq} follows ${last.seq}: lines are missing or reordered`);
       if (entry.prev !== last.hash)
         fault(`prev does not match the line before: a line is missing, reordered or changed`);
+      const loss = lossToldIn(entry);
+      if (loss !== undefined) fault(loss);
       if (asked.has(entry.seq)) hashes.set(entry.seq, entry.hash);
       last = entry;
     }
