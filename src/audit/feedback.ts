@@ -1,11 +1,12 @@
 import { z } from "zod";
-import { decidedClass, holdsLabels } from "../compare/classification.ts";
+import { decidedClass } from "../compare/classification.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Engine } from "../models/engine.ts";
 import type { Model } from "../models/model.ts";
 import type { Store } from "../store/store.ts";
+import { classesOf } from "./classes.ts";
 
 /** How often an engine was right, where clients told the truth later. */
 export interface LabelledAccuracy {
@@ -150,19 +151,6 @@ export function createFeedback(options: {
       await (saving = saving.then(save));
     },
   };
-}
-
-/** How many scores the model gives a row, two for a single one; as many as it has names for, where its output does not say. */
-function classesOf({ info, config: { labels } }: Model): number {
-  const output = info?.outputs[0];
-  const shape = output?.shape ?? [];
-  const scores = shape.length > 1 ? shape.slice(1) : shape;
-  if (output === undefined || holdsLabels(output) || scores.length === 0 || scores.some((size) => size <= 0))
-    return labels?.length ?? Infinity;
-  return Math.max(
-    2,
-    scores.reduce((a, b) => a * b, 1),
-  );
 }
 
 interface Prediction {

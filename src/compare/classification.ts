@@ -181,15 +181,18 @@ function divergences(
   from: number,
   count: number,
 ): { kl: number; js: number } {
-  const raw = isDistribution(a, from, count) && isDistribution(b, from, count);
-  const normA = raw ? 0 : logSumExp(a, from, count);
-  const normB = raw ? 0 : logSumExp(b, from, count);
+  const sumA = sumOf(a, from, count);
+  const sumB = sumOf(b, from, count);
+  const raw = isOne(sumA) && isOne(sumB);
+  const normA = raw ? sumA : logSumExp(a, from, count);
+  const normB = raw ? sumB : logSumExp(b, from, count);
   if (Number.isNaN(normA + normB)) return { kl: Number.NaN, js: Number.NaN };
   let kl = 0;
   let js = 0;
   for (let i = from; i < from + count; i += 1) {
-    const p = raw ? (a[i] as number) : Math.exp((a[i] as number) - normA);
-    const q = raw ? (b[i] as number) : Math.exp((b[i] as number) - normB);
+    // By their sums, which rounding moves by more than distributions that differ by rounding diverge.
+    const p = raw ? (a[i] as number) / normA : Math.exp((a[i] as number) - normA);
+    const q = raw ? (b[i] as number) / normB : Math.exp((b[i] as number) - normB);
     const middle = (p + q) / 2;
     if (p > 0) {
       kl += p * Math.log(p / Math.max(q, smallest));
@@ -201,13 +204,18 @@ function divergences(
   return { kl: kl < 0 ? 0 : kl, js: js < 0 ? 0 : js };
 }
 
-function isDistribution(values: ArrayLike<number>, from: number, count: number): boolean {
+/** NaN where a value is negative or none: no probabilities. */
+function sumOf(values: ArrayLike<number>, from: number, count: number): number {
   let sum = 0;
   for (let i = from; i < from + count; i += 1) {
     const value = values[i] as number;
-    if (!(value >= 0)) return false;
+    if (!(value >= 0)) return Number.NaN;
     sum += value;
   }
+  return sum;
+}
+
+function isOne(sum: number): boolean {
   return Math.abs(sum - 1) <= 1e-3;
 }
 

@@ -130,12 +130,14 @@ const explain: z.core.$ZodErrorMap = (issue) => {
       if (issue.origin === "number" || issue.origin === "int") {
         return `${show(issue.input)} is too small; ${issue.inclusive === false ? "more than" : "at least"} ${issue.minimum}`;
       }
-      return undefined;
+      if (issue.minimum === 1)
+        return `${show(issue.input)} is empty; give ${partWords[issue.origin] ?? "a part"}`;
+      return `${show(issue.input)} is too short; at least ${issue.minimum} ${partWords[issue.origin] ?? "parts"}`;
     case "too_big":
       if (issue.origin === "number" || issue.origin === "int") {
         return `${show(issue.input)} is too large; ${issue.inclusive === false ? "less than" : "at most"} ${issue.maximum}`;
       }
-      return undefined;
+      return `${show(issue.input)} is too long; at most ${issue.maximum} ${partWords[issue.origin] ?? "parts"}`;
     case "invalid_format":
       return issue.pattern === undefined
         ? `${show(issue.input)} is not a valid ${issue.format}`
@@ -162,7 +164,8 @@ function explainUnion(errors: readonly (readonly z.core.$ZodIssue[])[], input: u
       return [];
     }),
   );
-  return `${show(input)} is not ${[...new Set(wanted)].join(" or ")}`;
+  const words = [...new Set(wanted)].join(" or ");
+  return input === undefined ? `is missing; give ${words}` : `${show(input)} is not ${words}`;
 }
 
 function isTypeFault(issue: z.core.$ZodIssue): boolean {
@@ -180,6 +183,9 @@ const typeWords: Readonly<Record<string, string>> = {
   tuple: "a list",
 };
 
+/** What has a length. */
+const partWords: Readonly<Record<string, string>> = { string: "characters", array: "entries" };
+
 /** The keys of the object schema that refused a key. */
 function knownKeys(schema: unknown): readonly string[] {
   const shape = (schema as { _zod?: { def?: { shape?: object } } } | undefined)?._zod?.def?.shape;
@@ -196,7 +202,8 @@ function keyPath(path: readonly PropertyKey[]): string {
 }
 
 function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  // JSON has no word for NaN and Infinity.
+  const text = (typeof value === "number" ? undefined : JSON.stringify(value)) ?? String(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 

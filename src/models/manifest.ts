@@ -46,11 +46,24 @@ export const ruleNames = [
   "deviceHealth",
 ] as const;
 
-const ruleSchema = z.strictObject({
-  rule: z.enum(ruleNames),
-  /** Largest value that passes; each rule has its own unit and default (src/audit/rules). */
-  threshold: z.number().optional(),
-});
+/** Rules whose value is a share; those of the others are ratios of latencies. */
+const shares: ReadonlySet<RuleName> = new Set([
+  "deadlineMissRatio",
+  "flipRatio",
+  "divergence",
+  "errorRatio",
+  "deviceHealth",
+]);
+
+const ruleSchema = z
+  .strictObject({
+    rule: z.enum(ruleNames),
+    /** Largest value that passes; each rule has its own unit and default (src/audit/rules). */
+    threshold: z.number().nonnegative().optional(),
+  })
+  .refine(({ rule, threshold = 0 }) => threshold <= 1 || !shares.has(rule), {
+    error: "must have a threshold of at most 1: the rule's value is a share",
+  });
 
 export const policySchema = z.strictObject({
   mode: z.enum(["automatic", "advise", "off"]).default("advise"),
@@ -61,7 +74,15 @@ export const policySchema = z.strictObject({
   failureLimit: count.default(0),
   inconclusiveLimit: count.default(60),
   canary: z
-    .strictObject({ steps: z.array(z.number().min(1).max(100)).min(1).default([5, 25, 50]) })
+    .strictObject({
+      steps: z
+        .array(z.number().min(1).max(100))
+        .min(1)
+        .refine((steps) => steps.every((step, at) => at === 0 || step > (steps[at - 1] as number)), {
+          error: "must rise from step to step",
+        })
+        .default([5, 25, 50]),
+    })
     .default({ steps: [5, 25, 50] }),
   watchSeconds: z.number().nonnegative().default(300),
   cooldownSeconds: z.number().nonnegative().default(300),
@@ -69,7 +90,13 @@ export const policySchema = z.strictObject({
   dryRun: z.boolean().default(false),
   alpha: z.number().gt(0).lt(1).default(0.05),
   blockMs: positive.default(1000),
-  rules: z.array(ruleSchema).optional(),
+  rules: z
+    .array(ruleSchema)
+    .min(1)
+    .refine((rules) => new Set(rules.map(({ rule }) => rule)).size === rules.length, {
+      error: "must name each rule once",
+    })
+    .optional(),
 });
 
 const shadowSchema = z.strictObject({

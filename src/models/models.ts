@@ -5,6 +5,7 @@ import type { Clock } from "../core/clock.ts";
 import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Turns } from "../core/turns.ts";
+import { nearestHint } from "../core/yaml-file.ts";
 import { Engine, EngineRetiredError, type EnginePool, type PoolRole } from "./engine.ts";
 import type { EngineManifest, ModelConfig } from "./manifest.ts";
 import { createMemoryBudget } from "./memory-budget.ts";
@@ -74,6 +75,8 @@ export function createModels(options: ModelsOptions): Models {
   /** Models that could not even be read, with the reason. */
   const failures = new Map<string, string>();
   let started = false;
+  /** What the repository had at the start; undefined before it was read. */
+  let expected: ReadonlySet<string> | undefined;
   let closed = false;
 
   const budget = createMemoryBudget({
@@ -145,12 +148,7 @@ export function createModels(options: ModelsOptions): Models {
         isDeepStrictEqual(hostSettings(before.config), hostSettings(folder.config));
       engines.set(entry.id, same ? old : createEngine(folder.config, { ...entry, manifest: entry.manifest }));
     }
-    const { reference } = folder.config;
-    if (reference !== undefined && !engines.has(reference))
-      log.warn(
-        { model: folder.name, reference, reason: broken.get(reference) ?? "there is no such engine" },
-        "the reference that model.yaml names cannot be used: flips and divergence are not judged, and nothing is promoted automatically",
-      );
+    warnOfNames(folder, { engines, broken });
     return new Model({
       name: folder.name,
       directory: folder.directory,
@@ -158,6 +156,38 @@ export function createModels(options: ModelsOptions): Models {
       engines,
       broken,
     });
+  }
+
+  /** What model.yaml names and is not there is served without, but not without a word. */
+  function warnOfNames(
+    { name, config }: { readonly name: string; readonly config: ModelConfig },
+    { engines, broken }: Pick<Model, "engines" | "broken">,
+  ): void {
+    const warn = (key: string, engine: string, consequence: string) => {
+      if (engines.has(engine)) return;
+      const reason =
+        broken.get(engine) ?? `there is no such engine; ${nearestHint(engine, [...engines.keys()])}`;
+      log.warn({ model: name, [key]: engine, reason }, `${key} in model.yaml cannot be used: ${consequence}`);
+    };
+    const { reference, active, candidates = [] } = config;
+    if (reference !== undefined)
+      warn(
+        "reference",
+        reference,
+        "flips and divergence are not judged, and nothing is promoted automatically",
+      );
+    if (active !== undefined) warn("active", active, "another engine serves");
+    for (const candidate of candidates) warn("candidates", candidate, "it is not shadowed");
+  }
+
+  function warnOfOutputs({ name, config: { tolerance }, info }: Model): void {
+    const outputs = info?.outputs.map((output) => output.name) ?? [];
+    for (const output of Object.keys(tolerance?.outputs ?? {}))
+      if (!outputs.includes(output))
+        log.warn(
+          { model: name, output, reason: `there is no such output; ${nearestHint(output, outputs)}` },
+          "tolerance.outputs in model.yaml names what the model does not give: it has no effect",
+        );
   }
 
   /** Engines in the order they are tried as active; one that was taken out only before there is nothing at all. */
@@ -230,6 +260,7 @@ export function createModels(options: ModelsOptions): Models {
     } finally {
       arriving.delete(name);
     }
+    warnOfOutputs(model);
     const standby = before?.standby && model.engines.get(before.standby.id);
     if (standby !== model.active) model.standby ??= standby;
     models.set(name, model);
@@ -304,6 +335,7 @@ export function createModels(options: ModelsOptions): Models {
   return {
     async start() {
       const names = await repository.names();
+      expected = new Set(names);
       await Promise.all(
         names.map((name) =>
           turns
@@ -333,6 +365,9 @@ export function createModels(options: ModelsOptions): Models {
       if (model)
         throw new GatewayError("unavailable", `model "${name}" is loading`, { retryAfterSeconds: 1 });
       const failure = failures.get(name);
+      const isComing = !started && failure === undefined && (expected?.has(name) ?? true);
+      if (isComing)
+        throw new GatewayError("unavailable", `model "${name}" is loading`, { retryAfterSeconds: 1 });
       if (failure !== undefined) throw new GatewayError("unavailable", `model "${name}" failed: ${failure}`);
       throw new GatewayError(
         "notFound",

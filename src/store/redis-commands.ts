@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import type { Redis } from "ioredis";
 import { z } from "zod";
 import type { Log } from "../core/log.ts";
+import { checkValue } from "../core/yaml-file.ts";
 import { replaceFile } from "./replace-file.ts";
 import type { StoreCommand } from "./store.ts";
 import { triedAgain, type Troubles } from "./troubles.ts";
@@ -66,19 +67,22 @@ export function readCommands(options: {
     }
   }
 
-  async function carryOut(id: string, fields: readonly string[], nowMs: number): Promise<void> {
-    const command = commandSchema.safeParse(Object.fromEntries(pairs(fields)));
-    if (!command.success) {
-      const reason = z.prettifyError(command.error);
-      return log.warn({ id, reason }, "a command in Redis is not understood");
+  function understood(id: string, fields: readonly string[]): z.output<typeof commandSchema> | undefined {
+    try {
+      return checkValue(Object.fromEntries(pairs(fields)), commandSchema, `command ${id}`);
+    } catch (error) {
+      log.warn({ id, reason: (error as Error).message }, "a command in Redis is not understood");
+      return undefined;
     }
+  }
+
+  async function carryOut(id: string, fields: readonly string[], nowMs: number): Promise<void> {
+    const command = understood(id, fields);
+    if (!command) return;
     const ageSeconds = Math.round((nowMs - Number(id.split("-")[0])) / 1000);
     if (ageSeconds * 1000 > mostAgeMs)
-      return log.warn(
-        { id, ageSeconds, command: command.data },
-        "a command in Redis is too old, so it is dropped",
-      );
-    await handler({ id, ...command.data, engine: command.data.engine }).catch((error: unknown) =>
+      return log.warn({ id, ageSeconds, command }, "a command in Redis is too old, so it is dropped");
+    await handler({ id, ...command, engine: command.engine }).catch((error: unknown) =>
       log.error({ id, err: error }, "a command from Redis failed"),
     );
   }

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
-import { openInputs } from "../../src/audit/offline/inputs.ts";
+import { checkLabels, openInputs } from "../../src/audit/offline/inputs.ts";
 import { createRecorder } from "../../src/shadow/recorder.ts";
 import { silentLog } from "../../src/core/log.ts";
 import type { TensorSpec } from "../../src/core/tensor.ts";
@@ -108,6 +108,19 @@ describe("other inputs", () => {
       [2, 0.5],
     ]);
     expect(inputs[1]?.id).toMatch(/-r2\.npz$/);
+  });
+
+  it("refuses labels that are no class of the model's", () => {
+    const labelled = (label: number | null) => ({
+      source: "given.npz",
+      sha256: "",
+      inputs: [{ id: "given.npz 0", set: "given" as const, label, tensors: [] }],
+    });
+    for (const label of [null, 0, 19]) expect(checkLabels(labelled(label), 20).inputs).toHaveLength(1);
+    for (const label of [20, -1, 0.5])
+      expect(() => checkLabels(labelled(label), 20)).toThrow(
+        `given.npz: label ${label} of "given.npz 0" is no class of the model; give class numbers from 0 to 19`,
+      );
   });
 
   it("says what to give when the model has no samples", async () => {

@@ -91,6 +91,8 @@ describe("classification", () => {
     const logits = (values: number[]) => values.map((x) => Math.log(x) + 3);
     expect(compare(logits(p), logits(q)).classification?.kl).toBeCloseTo(kl, 6);
     expect(compare([1, 0], [0, 1]).classification?.js).toBeCloseTo(Math.log(2), 10);
+    // Probabilities that add up to 1 but for rounding differ by their shares, not by their sums.
+    expect(compare([0.3, 0.7], [0.3003, 0.7007]).classification?.kl).toBeLessThan(1e-13);
   });
 
   test("a single class flips at 0.5 where all are probabilities, else at 0", () => {

@@ -57,7 +57,7 @@ function createHeldPool() {
 type HeldPool = ReturnType<typeof createHeldPool>;
 
 /** A model that is loaded on demand; `reload` finds other settings each time, so that it replaces every engine. */
-export async function openModels() {
+export async function openModels({ starts = true } = {}) {
   const pools: HeldPool[] = [];
   const folder = { threads: 1, removed: false };
   const repository: Repository = {
@@ -87,7 +87,7 @@ export async function openModels() {
     clock: systemClock,
     log: silentLog,
   });
-  await models.start();
+  if (starts) await models.start();
   /** The next pool, once it is asked for. */
   const opened = async () => {
     await expect.poll(() => pools.length).toBeGreaterThan(0);

@@ -28,3 +28,27 @@ test("a detector of which nothing more is said has the usual outputs and limits"
 test("an unknown key is still refused with the nearest one", () => {
   expect(() => read("{ name: face, detecton: {} }")).toThrow('did you mean "detection"?');
 });
+
+test.each([
+  ["policy: { rules: [{ rule: pairedSlowdown, threshold: -3 }] }", /threshold: -3 is too small; at least 0/],
+  [
+    "policy: { rules: [{ rule: flipRatio, threshold: 5 }] }",
+    /rules\[0\]: .*"threshold":5.* must have a threshold of at most 1/,
+  ],
+  ["policy: { rules: [{ rule: flipRatio, threshold: .nan }] }", /threshold: NaN is not a number/],
+  ["policy: { rules: [{ rule: flipRatio }, { rule: flipRatio }] }", /must name each rule once/],
+  ["policy: { rules: [] }", /policy\.rules: \[\] is empty; give entries/],
+  ["policy: { canary: { steps: [50, 20] } }", /steps: \[50,20\] must rise from step to step/],
+  ["policy: { canary: { steps: [20, 20] } }", /must rise/],
+  ["policy: { canary: { steps: [] } }", /steps: \[\] is empty; give entries/],
+  ["record: { dir: '' }", /record\.dir: "" is empty; give characters/],
+])("%s is refused", (text, message) => {
+  expect(() => read(`name: m\n${text}`)).toThrow(message);
+});
+
+test("ratios of latencies may be above 1, shares may not", () => {
+  const { rules } = read(
+    "{ name: m, policy: { rules: [{ rule: latencyP99Ratio, threshold: 5 }, { rule: flipRatio, threshold: 0 }] } }",
+  ).policy;
+  expect(rules?.map(({ threshold }) => threshold)).toEqual([5, 0]);
+});

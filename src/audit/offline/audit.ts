@@ -10,7 +10,8 @@ import type { TimedReading } from "../../devices/reading.ts";
 import { deadlineMissRatio } from "../rules/deadline-miss-ratio.ts";
 import { createGpuTally, describePlatform } from "../report/platform.ts";
 import type { Report, ReportEngine } from "../report/schema.ts";
-import { checkInputs, openInputs } from "./inputs.ts";
+import { classesOf } from "../classes.ts";
+import { checkInputs, checkLabels, openInputs } from "./inputs.ts";
 import { modelWork } from "./model-work.ts";
 import { measure, type MeasureOptions } from "./measure.ts";
 import { offlineReport } from "./offline-report.ts";
@@ -65,7 +66,12 @@ export async function auditModel(options: AuditOptions): Promise<Report> {
           model.policy.rules?.find(({ rule }) => rule === deadlineMissRatio.name)?.threshold ??
           deadlineMissRatio.threshold,
         deadlineSeconds: model.deadlineMs === undefined ? undefined : model.deadlineMs / 1000,
-        openInputs: (info) => openInputs({ directory, config: model }, info.inputs, options.inputs),
+        openInputs: async (info) => {
+          const inputs = await openInputs({ directory, config: model }, info.inputs, options.inputs);
+          // Labels are of classes; other tasks do not look at them.
+          const classes = classesOf({ info, config: model });
+          return model.task === "classification" ? checkLabels(inputs, classes) : inputs;
+        },
         random: createRandom(seed),
       },
     );

@@ -44,6 +44,19 @@ export async function openInputs(
   return { ...found, sha256: digest(found.inputs) };
 }
 
+/** @throws GatewayError `invalid` for a label that is no class of the model's. */
+export function checkLabels(given: AuditInputs, classes: number): AuditInputs {
+  for (const { id, label } of given.inputs) {
+    if (label === null || (Number.isInteger(label) && label >= 0 && label < classes)) continue;
+    const range = classes === Infinity ? "" : ` from 0 to ${classes - 1}`;
+    throw new GatewayError(
+      "invalid",
+      `${given.source}: label ${label} of "${id}" is no class of the model; give class numbers${range}`,
+    );
+  }
+  return given;
+}
+
 type Found = Omit<AuditInputs, "sha256">;
 
 async function ownSamples(

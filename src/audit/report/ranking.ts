@@ -34,7 +34,10 @@ const criteria: readonly Criterion[] = [
   {
     name: "verdict",
     key: ({ verdict }) => failed(verdict),
-    words: ({ verdict }) => (verdict === "fail" ? "fails a requirement" : "fails no requirement"),
+    words: ({ verdict, engines }) => {
+      const whose = engines.length > 1 ? "at its best build " : "";
+      return `${whose}${verdict === "fail" ? "fails a requirement" : "fails no requirement"}`;
+    },
   },
   {
     name: "deadline-miss ratio",
@@ -168,7 +171,9 @@ function recommend(ordered: readonly Ranked[], applied: readonly Criterion[]): R
   const why = second === undefined ? "it is the only compiler audited" : whyBefore(first, second, applied);
   const proof =
     first.verdict === "pass"
-      ? "It meets every requirement."
+      ? first.deadline === "fail" || first.flips === "fail"
+        ? "It meets every requirement, but another build of the same compiler does not: use this artifact, do not build it again."
+        : "It meets every requirement."
       : "Not every requirement is decided yet: this is the present order, no clearance.";
   return {
     engine: first.bestEngine,
