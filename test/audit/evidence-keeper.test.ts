@@ -128,8 +128,8 @@ test("evidence that does not tell how many decisions were read is begun anew", a
 test("however many engines there are, each keeps its evidence", async () => {
   const keeper = open();
   const models = Array.from({ length: 300 }, (_, at) => {
-    const { model, engine } = modelOf({ name: `m${at}` });
-    return { model: { ...model, name: `m${at}` } as Model, engine };
+    const { model, engine } = modelOf();
+    return { model: Object.assign(model, { name: `m${at}` }), engine };
   });
   for (let blockId = 0; blockId < 3; blockId += 1)
     for (const { model, engine } of models) {
