@@ -139,7 +139,7 @@ export function createChanges(options: {
     endCanary(model);
     const seconds = model.config.policy.cooldownSeconds * 2 ** track.holds;
     track.holds += 1;
-    track.heldUntilSeconds = clock.seconds() + Math.min(mostHeldSeconds, seconds);
+    track.canaryFromSeconds = clock.seconds() + Math.min(mostHeldSeconds, seconds);
   }
 
   /** Frees what no longer serves; what it is working on is answered first, which nobody waits for. */

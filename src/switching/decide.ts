@@ -38,7 +38,7 @@ export interface EngineEvidence {
   /** A roll-back that nothing could take over from is not tried again before. */
   readonly nextRollBackSeconds: number;
   /** It was held as a canary, and is none again until then. */
-  readonly heldUntilSeconds: number;
+  readonly canaryFromSeconds: number;
   /** What was last advised about it, where decisions are advice only. */
   readonly advised: string;
   /**
@@ -230,7 +230,7 @@ function ready(candidate: EngineEvidence, policy: Policy, nowSeconds: number): b
   return (
     verdicts.length > 0 &&
     (candidate.state !== "observing" || nowSeconds - candidate.sinceSeconds >= policy.initialDelaySeconds) &&
-    nowSeconds >= candidate.heldUntilSeconds &&
+    nowSeconds >= candidate.canaryFromSeconds &&
     verdicts.every(({ verdict, have }) => verdict === "pass" && have >= policy.minSamples)
   );
 }
@@ -238,10 +238,10 @@ function ready(candidate: EngineEvidence, policy: Policy, nowSeconds: number): b
 function whyNoneIsReady({ candidates, policy, nowSeconds }: DecisionInput): string {
   const waiting = candidates.find(
     (held) =>
-      held.state === "observing" && ready({ ...held, heldUntilSeconds: nowSeconds }, policy, nowSeconds),
+      held.state === "observing" && ready({ ...held, canaryFromSeconds: nowSeconds }, policy, nowSeconds),
   );
   if (!waiting) return "no candidate passes every rule yet";
-  return `${waiting.id} passes every rule in the shadow, but was held as a canary; again in ${Math.ceil(waiting.heldUntilSeconds - nowSeconds)} s`;
+  return `${waiting.id} passes every rule in the shadow, but was held as a canary; again in ${Math.ceil(waiting.canaryFromSeconds - nowSeconds)} s`;
 }
 
 function whyNotSwitch({

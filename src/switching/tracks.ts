@@ -19,7 +19,7 @@ export interface Track {
   stuck: string;
   /** Times in a row that it was held as a canary, and until when it is not one again. */
   holds: number;
-  heldUntilSeconds: number;
+  canaryFromSeconds: number;
   /** What was last advised about it, so that it is said once. */
   advised: string;
 }
@@ -96,7 +96,7 @@ export function createTracks({ clock }: { readonly clock: Clock }): Tracks {
 }
 
 export const notStuck = { rollBacksFailed: 0, nextRollBackSeconds: 0, stuck: "" };
-const notHeld = { holds: 0, heldUntilSeconds: -Infinity };
+const notHeld = { holds: 0, canaryFromSeconds: -Infinity };
 const candidacy: ReadonlySet<CandidateState> = new Set(["observing", "eligible", "canary"]);
 
 function freshTrack(sinceSeconds: number): Track {

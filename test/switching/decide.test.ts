@@ -40,7 +40,7 @@ function engine(id: string, fields: Partial<EngineEvidence> = {}): EngineEvidenc
     canaryStep: 0,
     canarySamples: 0,
     nextRollBackSeconds: 0,
-    heldUntilSeconds: 0,
+    canaryFromSeconds: 0,
     advised: "",
     needed: false,
     ...fields,
@@ -82,7 +82,7 @@ describe("decide", () => {
     ],
     [
       "not before it may be a canary again",
-      { candidates: [engine("tvm", { heldUntilSeconds: 1090.5 })] },
+      { candidates: [engine("tvm", { canaryFromSeconds: 1090.5 })] },
       {
         type: "none",
         reason: "tvm passes every rule in the shadow, but was held as a canary; again in 91 s",
@@ -90,7 +90,7 @@ describe("decide", () => {
     ],
     [
       "one taken out is not said to wait",
-      { candidates: [engine("tvm", { state: "rolledBack", heldUntilSeconds: 1090.5 })] },
+      { candidates: [engine("tvm", { state: "rolledBack", canaryFromSeconds: 1090.5 })] },
       { type: "none", reason: "no candidate passes every rule yet" },
     ],
     [
