@@ -95,9 +95,11 @@ export function createChanges(options: {
     endCanary(model);
     if (before !== engine) {
       tracks.enter(model.name, from, left);
+      tracks.engine(model.name, from).left = true;
       if (before.rolledBack) release(before, "serving");
     }
     tracks.enter(model.name, engine.id, to);
+    tracks.engine(model.name, engine.id).left = false;
     memory.record(model, entry);
     onSwitched(model, entry);
     onChanged(model);

@@ -226,6 +226,7 @@ export function createController(options: {
       // Traffic first: the files no longer allow it any.
       if (why !== undefined) changes.endCanary(model);
       for (const engine of engines.values()) {
+        tracks.know(model.name, engine);
         const { state } = tracks.engine(model.name, engine.id);
         const now = stateNow(engine, { state, isActive: engine === active });
         if (now !== state) tracks.enter(model.name, engine.id, now);

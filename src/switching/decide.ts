@@ -19,6 +19,8 @@ export interface RuleVerdict {
   readonly rule: string;
   readonly verdict: "pass" | "fail" | "inconclusive";
   readonly have: number;
+  /** Bound above its value, where it has one. */
+  readonly upper?: number | null;
 }
 
 /** One engine of a model at the moment of a decision. Times are monotonic seconds. */
@@ -39,6 +41,8 @@ export interface EngineEvidence {
   readonly nextRollBackSeconds: number;
   /** It was held as a canary, and is none again until then. */
   readonly canaryFromSeconds: number;
+  /** It was active, and a switch has put another engine in its place. */
+  readonly left: boolean;
   /** What was last advised about it, where decisions are advice only. */
   readonly advised: string;
   /**
@@ -205,10 +209,11 @@ function promoteNext(input: DecisionInput): Action {
       engine: newlyEligible.id,
       reason: `passes ${newlyEligible.verdicts.map(({ rule }) => rule).join(", ")}${input.hasReference ? "" : `; ${withoutReference}`}`,
     };
-  const eligible = candidates.find(
+  const passing = candidates.filter(
     (candidate) => candidate.state === "eligible" && ready(candidate, policy, nowSeconds),
   );
-  if (!eligible) return { type: "none", reason: whyNoneIsReady(input) };
+  const eligible = passing.find((candidate) => mayReturn(candidate, active));
+  if (!eligible) return { type: "none", reason: whyNoneIsReady(input, passing) };
   if (policy.mode !== "automatic") return { type: "none", reason: `policy mode is ${policy.mode}` };
   // A watch is there to go back from; where that cannot be done, another engine is the only way out.
   const stuck = isBad(input) && whereBack(input) === undefined;
@@ -235,7 +240,22 @@ function ready(candidate: EngineEvidence, policy: Policy, nowSeconds: number): b
   );
 }
 
-function whyNoneIsReady({ candidates, policy, nowSeconds }: DecisionInput): string {
+/**
+ * An engine that was left is no better for passing the rules beside the engine that took its place: of two alike each would
+ * be promoted over the other, for ever. It comes back where it is shown to be faster, or where the other fails.
+ */
+function mayReturn({ left, verdicts }: EngineEvidence, active: EngineEvidence): boolean {
+  if (!left || failing(active).length > 0) return true;
+  return verdicts.some(({ rule, upper }) => rule === "pairedSlowdown" && (upper ?? Infinity) < 1);
+}
+
+function whyNoneIsReady(
+  { candidates, active, policy, nowSeconds }: DecisionInput,
+  passing: readonly EngineEvidence[],
+): string {
+  const [left] = passing;
+  if (left)
+    return `${left.id} passes every rule, but was left for another engine and is not shown to be faster than ${active.id} (pairedSlowdown's upper bound below 1)`;
   const waiting = candidates.find(
     (held) =>
       held.state === "observing" && ready({ ...held, canaryFromSeconds: nowSeconds }, policy, nowSeconds),

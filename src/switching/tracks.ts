@@ -20,6 +20,10 @@ export interface Track {
   /** Times in a row that it was held as a canary, and until when it is not one again. */
   holds: number;
   canaryFromSeconds: number;
+  /** A switch has put another engine in its place. */
+  left: boolean;
+  /** What it was told of: another artifact under the name is another engine. */
+  artifact: string | undefined;
   /** What was last advised about it, so that it is said once. */
   advised: string;
 }
@@ -41,6 +45,8 @@ export interface Tracks {
   engine(model: string, engine: string): Track;
   /** As `model`, but undefined where nothing was ever tracked. */
   peek(model: string): ModelTrack | undefined;
+  /** Forgets what was held against an engine whose artifact is another one now. */
+  know(model: string, engine: Pick<Engine, "id" | "manifest">): void;
   /** Moves an engine into a state; its counts begin anew. */
   enter(model: string, engine: string, state: CandidateState): { from: CandidateState; to: CandidateState };
 }
@@ -77,6 +83,14 @@ export function createTracks({ clock }: { readonly clock: Clock }): Tracks {
     model: trackOf,
     engine: engineTrack,
     peek: (model) => models.get(model),
+    know(model, { id, manifest }) {
+      const track = engineTrack(model, id);
+      const artifact = manifest.artifact.sha256;
+      if (track.artifact === artifact) return;
+      // What was active before a restart is the standby now.
+      const left = track.artifact === undefined && trackOf(model).saved.standby === id;
+      Object.assign(track, { ...notHeld, left, artifact });
+    },
     enter(model, engine, state) {
       const track = engineTrack(model, engine);
       const from = track.state;
@@ -110,6 +124,8 @@ function freshTrack(sinceSeconds: number): Track {
     canarySeen: 0,
     ...notStuck,
     ...notHeld,
+    left: false,
+    artifact: undefined,
     advised: "",
   };
 }

@@ -261,3 +261,23 @@ test("what was advised is done once the policy is automatic", async () => {
   });
   await bench.controller.close();
 });
+
+test("two engines that are alike do not take turns", async () => {
+  const [a, b] = [new StubEngine("a"), new StubEngine("b")];
+  const policy = { cooldownSeconds: 1, watchSeconds: 1, canary: { steps: [50] } };
+  const bench = await open(modelOf([a, b], a, policy));
+  const serve = async () => {
+    bench.controller.canaryServed(bench.model, b as unknown as Engine);
+    bench.controller.canaryServed(bench.model, a as unknown as Engine);
+    await bench.look();
+  };
+  for (let at = 0; at < 100; at += 1) await serve();
+  expect(bench.types.filter((type) => type === "switch")).toHaveLength(1);
+  expect(bench.states).toEqual({ a: "eligible", b: "settled" });
+  // Built again it is another engine.
+  await bench.load(modelOf([new StubEngine("a", "rebuilt"), b], undefined, policy), b);
+  for (let at = 0; at < 100; at += 1) await serve();
+  expect(bench.types.filter((type) => type === "switch")).toHaveLength(2);
+  expect(bench.states).toEqual({ a: "settled", b: "eligible" });
+  await bench.controller.close();
+});

@@ -41,6 +41,7 @@ function engine(id: string, fields: Partial<EngineEvidence> = {}): EngineEvidenc
     canarySamples: 0,
     nextRollBackSeconds: 0,
     canaryFromSeconds: 0,
+    left: false,
     advised: "",
     needed: false,
     ...fields,
@@ -92,6 +93,56 @@ describe("decide", () => {
       "one taken out is not said to wait",
       { candidates: [engine("tvm", { state: "rolledBack", canaryFromSeconds: 1090.5 })] },
       { type: "none", reason: "no candidate passes every rule yet" },
+    ],
+    [
+      "one that was left is not a canary again for passing alone",
+      { candidates: [engine("tvm", { state: "eligible", left: true })] },
+      {
+        type: "none",
+        reason:
+          "tvm passes every rule, but was left for another engine and is not shown to be faster than ort (pairedSlowdown's upper bound below 1)",
+      },
+    ],
+    [
+      "one that was left and is no slower, either",
+      {
+        candidates: [
+          engine("tvm", {
+            state: "eligible",
+            left: true,
+            verdicts: [{ ...verdict("pairedSlowdown", "pass"), upper: 1.01 }],
+          }),
+        ],
+      },
+      { type: "none" },
+    ],
+    [
+      "but when it is shown to be faster",
+      {
+        candidates: [
+          engine("tvm", {
+            state: "eligible",
+            left: true,
+            verdicts: [{ ...verdict("pairedSlowdown", "pass"), upper: 0.98 }],
+          }),
+        ],
+      },
+      { type: "canary", engine: "tvm" },
+    ],
+    [
+      "or when the active engine fails",
+      {
+        active: engine("ort", { state: "settled", verdicts: bad }),
+        candidates: [engine("tvm", { state: "eligible", left: true })],
+      },
+      { type: "canary", engine: "tvm" },
+    ],
+    [
+      "one that was left does not stand in the way of another",
+      {
+        candidates: [engine("tvm", { state: "eligible", left: true }), engine("trt", { state: "eligible" })],
+      },
+      { type: "canary", engine: "trt" },
     ],
     [
       "not on fewer samples than minSamples",
