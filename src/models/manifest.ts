@@ -78,8 +78,8 @@ export const policySchema = z.strictObject({
       steps: z
         .array(z.number().min(1).max(100))
         .min(1)
-        .refine((steps) => steps.every((step, at) => at === 0 || step > (steps[at - 1] as number)), {
-          error: "must rise from step to step",
+        .refine((steps) => steps.every((step, at) => at === 0 || step >= (steps[at - 1] as number)), {
+          error: "must not fall from step to step",
         })
         .default([5, 25, 50]),
     })
