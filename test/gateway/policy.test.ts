@@ -233,7 +233,7 @@ describe("policy", () => {
     expect(warned).toContainEqual({
       model: "m",
       reference: "gone",
-      reason: expect.stringMatching(/^there is no such engine; known: /),
+      reason: 'there is no such engine; did you mean "good"?',
     });
     const at = scene;
     await expect
