@@ -186,6 +186,14 @@ describe("rankCompilers", () => {
     const ranking = rankCompilers({ ...report, model: { ...report.model, reference: "ort-1" } });
     expect(ranking?.compilers.map(({ compiler }) => compiler)).toEqual(["other", "ort"]);
     expect(ranking?.compilers[0]?.reason).toMatch(/^flips: decisions pass .*, where ort has decisions fail/);
+    // Alone, the first build is recommended, and no other.
+    const passing = { ...engine("ort-1", "ort", { p99: 0.001, verdict: "pass" }), verdicts: [flips("pass")] };
+    const sibling = { ...engine("ort-2", "ort", { verdict: "fail" }), verdicts: [flips("fail")] };
+    expect(rankCompilers(made([passing, sibling]))?.recommendation).toEqual({
+      engine: "ort-1",
+      reason: expect.stringMatching(/another build of the same compiler does not: use this artifact/),
+    });
+    expect(rankCompilers(made([passing]))?.recommendation.reason).toMatch(/It meets every requirement\.$/);
   });
 
   it("leaves out a reference that nobody asked for", () => {
