@@ -95,11 +95,9 @@ export function createChanges(options: {
     endCanary(model);
     if (before !== engine) {
       tracks.enter(model.name, from, left);
-      tracks.engine(model.name, from).left = true;
       if (before.rolledBack) release(before, "serving");
     }
     tracks.enter(model.name, engine.id, to);
-    tracks.engine(model.name, engine.id).left = false;
     memory.record(model, entry);
     onSwitched(model, entry);
     onChanged(model);
@@ -139,9 +137,10 @@ export function createChanges(options: {
     const states = { [engine.id]: { from: track.state, to: "observing" } };
     await note(model, { type: "hold", from: engine.id, to: null, ...why, states });
     endCanary(model);
-    const seconds = model.config.policy.cooldownSeconds * 2 ** track.holds;
-    track.holds += 1;
+    const { cooldownSeconds, interval } = model.config.policy;
+    const seconds = Math.max(cooldownSeconds, interval) * 2 ** track.holds;
     track.canaryFromSeconds = clock.seconds() + Math.min(mostHeldSeconds, seconds);
+    if (seconds < mostHeldSeconds) track.holds += 1;
   }
 
   /** Frees what no longer serves; what it is working on is answered first, which nobody waits for. */

@@ -13,7 +13,7 @@ import { carryOut } from "./carry-out.ts";
 import { createChanges, type Grounds, type SwitchResult } from "./changes.ts";
 import { decide, takingOut, type CandidateState, type EngineEvidence, type RuleVerdict } from "./decide.ts";
 import { createMemory } from "./memory.ts";
-import { whyTakenOut } from "./model-state.ts";
+import { wasLeft, whyTakenOut } from "./model-state.ts";
 import { createTracks, notStuck, type ModelTrack } from "./tracks.ts";
 
 /** Where the controller gets its evidence. */
@@ -109,7 +109,8 @@ export function createController(options: {
     if (!failed) Object.assign(track, notStuck);
     if (!failed && takesOut.has(track.advised)) track.advised = "";
     if (track.state === "eligible" && !passes) tracks.enter(model.name, engine.id, "observing");
-    return { ...track, id: engine.id, verdicts, needed };
+    const left = wasLeft(tracks.model(model.name).saved, engine);
+    return { ...track, id: engine.id, verdicts, needed, left };
   }
 
   async function checkModel(model: Model): Promise<void> {

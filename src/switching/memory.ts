@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { DecisionLog } from "../audit/log/decision-log.ts";
 import type { LogEntry } from "../audit/log/entry.ts";
 import type { Clock } from "../core/clock.ts";
+import { GatewayError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import type { Model } from "../models/model.ts";
 import type { Store } from "../store/store.ts";
@@ -82,7 +83,10 @@ export function createMemory(options: {
       return await restored(store);
     } catch (error) {
       log.error({ model: name, err: error }, "stored state cannot be read; beginning anew");
-      return restored({ read: () => Promise.resolve(undefined) });
+      const nothing = { read: () => Promise.resolve(undefined) };
+      // What is only out of reach now is not written over; what was damaged has been set aside.
+      if (error instanceof GatewayError) return restored(nothing);
+      return restoreState(nothing, keyPrefix + name, decisions.tail(Infinity), about);
     }
   }
 

@@ -21,6 +21,8 @@ const savedSchema = z.object({
   quarantined: z.record(z.string(), takenOutSchema),
   /** Rolled back while active: nobody's standby or fallback, and no candidate, until a person switches to it. */
   rolledBack: z.record(z.string(), takenOutSchema).default({}),
+  /** Artifacts of engines that a switch has put another in the place of, by id. */
+  left: z.record(z.string(), z.string().nullable()).default({}),
   /** Automatic promotions of the last hour. Wall times in milliseconds since the epoch, as below. */
   switchTimesMs: z.array(z.number()),
   /** The cooldown after any switch: nothing is promoted until then. */
@@ -40,6 +42,7 @@ export const freshState: SavedState = {
   decisionTimeMs: 0,
   quarantined: {},
   rolledBack: {},
+  left: {},
   switchTimesMs: [],
   pausedUntilMs: 0,
   heldUntilMs: 0,
@@ -100,12 +103,15 @@ function afterSwitch(state: SavedState, entry: LogEntry, cooldownSeconds: number
   // The last good one: the engine that is left, or the one before it where that fails its rules.
   const last = leavesFailing(entry) ? state.standby : from;
   const isGood = last !== null && last !== to && !(last in rolledBack) && !(last in state.quarantined);
+  const places =
+    type === "switch" && moved ? { ...state.left, [from]: entry.artifacts?.[from] ?? null } : state.left;
   const automatic = type === "switch" && trigger === "policy" ? [timeMs] : [];
   return {
     ...state,
     active: to,
     standby: moved ? (isGood ? last : null) : state.standby,
     rolledBack,
+    left: to === null ? places : without(places, to),
     switchTimesMs: [...state.switchTimesMs, ...automatic]
       .filter((time) => timeMs - time < 3_600_000)
       .slice(-1000),
@@ -132,10 +138,21 @@ export function whyTakenOut(
   return same ? found?.reason : undefined;
 }
 
+/** Whether a switch has put another engine in the place of this one, with the artifact it has now. */
+export function wasLeft(
+  { left }: Pick<SavedState, "left">,
+  {
+    id,
+    manifest,
+  }: { readonly id: string; readonly manifest: { readonly artifact: { readonly sha256: string } } },
+): boolean {
+  return left[id] === manifest.artifact.sha256;
+}
+
 function withEngine(takenOut: TakenOut, id: string, { reason, artifacts }: LogEntry): TakenOut {
   return { ...takenOut, [id]: { reason, artifact: artifacts?.[id] ?? null } };
 }
 
-function without(takenOut: TakenOut, id: string): TakenOut {
-  return Object.fromEntries(Object.entries(takenOut).filter(([name]) => name !== id));
+function without<T>(byEngine: Readonly<Record<string, T>>, id: string): Record<string, T> {
+  return Object.fromEntries(Object.entries(byEngine).filter(([name]) => name !== id));
 }

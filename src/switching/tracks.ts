@@ -20,8 +20,6 @@ export interface Track {
   /** Times in a row that it was held as a canary, and until when it is not one again. */
   holds: number;
   canaryFromSeconds: number;
-  /** A switch has put another engine in its place. */
-  left: boolean;
   /** What it was told of: another artifact under the name is another engine. */
   artifact: string | undefined;
   /** What was last advised about it, so that it is said once. */
@@ -86,10 +84,7 @@ export function createTracks({ clock }: { readonly clock: Clock }): Tracks {
     know(model, { id, manifest }) {
       const track = engineTrack(model, id);
       const artifact = manifest.artifact.sha256;
-      if (track.artifact === artifact) return;
-      // What was active before a restart is the standby now.
-      const left = track.artifact === undefined && trackOf(model).saved.standby === id;
-      Object.assign(track, { ...notHeld, left, artifact });
+      if (track.artifact !== artifact) Object.assign(track, { ...notHeld, artifact });
     },
     enter(model, engine, state) {
       const track = engineTrack(model, engine);
@@ -124,7 +119,6 @@ function freshTrack(sinceSeconds: number): Track {
     canarySeen: 0,
     ...notStuck,
     ...notHeld,
-    left: false,
     artifact: undefined,
     advised: "",
   };

@@ -353,6 +353,17 @@ describe("verdicts", () => {
     expect(slowdown()).toMatchObject({ verdict: "pass", scope: "afterIdle", have: 499 });
     for (let block = 500; block < 3000; block += 1) seldom(block, 1.5e-3);
     expect(slowdown()).toMatchObject({ verdict: "fail", scope: "afterIdle", have: 2999 });
+    // Where others come as well they speak, though there are more after pauses.
+    const both = freshEvidence();
+    for (let block = 0; block < 1600; block += 1) {
+      const phase = block % 4 === 0 ? "steady" : "afterIdle";
+      const steady = block % 8 === 0 ? 1e-3 : 1.12e-3;
+      both.add(pair(block * perBlock, 1e-3, phase === "steady" ? steady : 0.9e-3, { phase }));
+    }
+    expect(judge(both, { ...candidate, rules: [{ rule: "pairedSlowdown" }] })[0]).toMatchObject({
+      verdict: "inconclusive",
+      scope: "whole",
+    });
   });
 
   test("device health: throttling is inconclusive, no readings pass", () => {

@@ -63,6 +63,12 @@ function modelOf(engines: readonly StubEngine[], active?: StubEngine, policy: ob
 
 type Outcome = RuleVerdict["verdict"];
 
+interface BenchOptions {
+  readonly rule?: string;
+  /** The model's state as the run before left it. */
+  readonly stored?: unknown;
+}
+
 class Bench {
   readonly controller: Controller;
   readonly log: Decision[] = [];
@@ -71,11 +77,12 @@ class Bench {
   /** By engine; what is not said passes. */
   verdicts: Readonly<Record<string, Outcome>> = {};
   changes = 0;
+  stored: unknown;
   /** Both clocks go on with each look; tests set the second. */
   seconds = 0;
   wallMs = Date.parse("2030-01-01");
 
-  constructor(model: Model, rule = "flipRatio") {
+  constructor(model: Model, { rule = "flipRatio", stored }: BenchOptions = {}) {
     this.model = model;
     const verdicts = (_: Model, { id }: Engine) => [
       { rule, verdict: this.verdicts[id] ?? ("pass" as const), have: 100 },
@@ -91,11 +98,14 @@ class Bench {
         append: (decision: Decision) => {
           const seq = this.log.push(decision);
           const time = new Date(this.wallMs).toISOString();
-          return Promise.resolve({ ...decision, seq, time, hash: "", repository: "" } as LogEntry);
+          return Promise.resolve({ ...decision, seq, time, hash: `of ${seq}`, repository: "" } as LogEntry);
         },
         tail: () => [],
       } as unknown as DecisionLog,
-      store: { read: () => Promise.resolve(undefined), write: () => Promise.resolve() } as unknown as Store,
+      store: {
+        read: () => Promise.resolve(stored),
+        write: (_: string, document: unknown) => Promise.resolve(void (this.stored = document)),
+      } as unknown as Store,
       keyPrefix: "",
       repository: "",
       evidence: {
@@ -140,8 +150,8 @@ class Bench {
   }
 }
 
-async function open(model: Model, { rule }: { rule?: string } = {}): Promise<Bench> {
-  const bench = new Bench(model, rule);
+async function open(model: Model, options: BenchOptions = {}): Promise<Bench> {
+  const bench = new Bench(model, options);
   await bench.load(model);
   return bench;
 }
@@ -279,5 +289,40 @@ test("two engines that are alike do not take turns", async () => {
   for (let at = 0; at < 100; at += 1) await serve();
   expect(bench.types.filter((type) => type === "switch")).toHaveLength(2);
   expect(bench.states).toEqual({ a: "settled", b: "eligible" });
+  await bench.controller.close();
+});
+
+test("engines that are alike do not take turns over restarts either", async () => {
+  const engines = ["a", "b", "c"].map((id) => new StubEngine(id));
+  const policy = { cooldownSeconds: 1, watchSeconds: 1, canary: { steps: [50] } };
+  let stored: unknown;
+  let active = engines[0];
+  const switches: number[] = [];
+  for (let start = 0; start < 3; start += 1) {
+    const bench = await open(modelOf(engines, active, policy), { stored });
+    for (let at = 0; at < 100; at += 1) {
+      for (const engine of engines) bench.controller.canaryServed(bench.model, engine as unknown as Engine);
+      await bench.look();
+    }
+    switches.push(bench.types.filter((type) => type === "switch").length);
+    active = engines.find(({ id }) => id === bench.model.active?.id);
+    await bench.controller.close();
+    stored = bench.stored ?? stored;
+  }
+  expect(switches).toEqual([2, 0, 0]);
+});
+
+test("without a cooldown a held canary waits ever longer too", async () => {
+  const [a, b] = [new StubEngine("a"), new StubEngine("b")];
+  const bench = await open(modelOf([a, b], b, { cooldownSeconds: 0 }), { rule: "deadlineMissRatio" });
+  let canaries = 0;
+  while (bench.seconds < 3000) {
+    bench.verdicts = { a: bench.states["a"] === "canary" ? "fail" : "pass" };
+    const before = bench.states["a"];
+    await bench.look();
+    if (before !== "canary" && bench.states["a"] === "canary") canaries += 1;
+  }
+  expect(canaries).toBeGreaterThan(8);
+  expect(canaries).toBeLessThan(15);
   await bench.controller.close();
 });

@@ -95,3 +95,26 @@ test("a state that only the log had is written, for its line will not be read fo
   await memory.close();
   expect(written).toHaveLength(1);
 });
+
+test("a state that only could not be read is not written over", async () => {
+  const written: unknown[] = [];
+  const line = { seq: 7, hash: "h", time: new Date(0).toISOString(), repository: "/models", model: "m" };
+  const memory = createMemory({
+    tracks: createTracks({ clock: systemClock }),
+    store: {
+      read: () => Promise.reject(new Error("EMFILE")),
+      write: (_: string, document: unknown) => Promise.resolve(void written.push(document)),
+    } as unknown as Store,
+    keyPrefix: "",
+    repository: "/models",
+    decisions: {
+      tail: () => [{ ...line, type: "switch", from: "a", to: "b", trigger: "manual" } as LogEntry],
+    } as unknown as DecisionLog,
+    clock: systemClock,
+    log: silentLog,
+  });
+  await memory.restore({ name: "m", config: { policy: { cooldownSeconds: 0 } } } as Model);
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(written).toEqual([]);
+  await memory.close();
+});

@@ -73,16 +73,21 @@ export interface Finding {
   readonly decidedAt: (n: number, threshold: number) => boolean;
 }
 
+/** A part that has so many times the observations of the whole: of pairs, those after pauses where hardly any other came. */
+const nearlyAll = 10;
+
 /**
  * The verdict of a rule over its findings, each with an alpha of its own: a part that fails, fails the rule; otherwise the
- * one with most observations speaks. (Idle pauses may never come, and a model that is seldom asked has nothing else.)
+ * first one, the whole of the evidence, speaks. (Idle pauses may never come, so they can fail an engine but are not needed
+ * to pass it; a model that is seldom asked has next to nothing else, and there they speak.)
  */
 export function conclude(
   findings: readonly [Finding, ...Finding[]],
   rule: Pick<Verdict, "rule" | "threshold" | "unit" | "alpha" | "source">,
 ): Verdict {
   const failing = findings.find(({ lower }) => lower > rule.threshold);
-  const finding = failing ?? findings.reduce((most, one) => (one.have > most.have ? one : most));
+  const [whole] = findings;
+  const finding = failing ?? findings.find(({ have }) => have > nearlyAll * whole.have) ?? whole;
   const verdict = failing !== undefined ? "fail" : finding.upper <= rule.threshold ? "pass" : "inconclusive";
   const need = verdict === "inconclusive" ? projectedNeed(finding, rule.threshold) : 0;
   return {
