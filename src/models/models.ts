@@ -362,11 +362,9 @@ export function createModels(options: ModelsOptions): Models {
         );
       if (model?.state === "failed")
         throw new GatewayError("unavailable", `model "${name}" failed: ${model.reason}`);
-      if (model)
-        throw new GatewayError("unavailable", `model "${name}" is loading`, { retryAfterSeconds: 1 });
       const failure = failures.get(name);
       const isComing = !started && failure === undefined && (expected?.has(name) ?? true);
-      if (isComing)
+      if (model || isComing)
         throw new GatewayError("unavailable", `model "${name}" is loading`, { retryAfterSeconds: 1 });
       if (failure !== undefined) throw new GatewayError("unavailable", `model "${name}" failed: ${failure}`);
       throw new GatewayError(

@@ -60,7 +60,6 @@ export function createDelivery(options: {
         delivered = end;
         if (entries.length === 0) return;
         for (const entry of entries) {
-          requireIt();
           if (entry.seq > end + 1) tellGap(end + 1, entry.seq - 1);
           const text = JSON.stringify(entry);
           await redis.xadd(stream, "MAXLEN", "~", mostInStream, `${entry.seq}-0`, "entry", text);

@@ -14,7 +14,7 @@ import { createChanges, type Grounds, type SwitchResult } from "./changes.ts";
 import { decide, takingOut, type CandidateState, type EngineEvidence, type RuleVerdict } from "./decide.ts";
 import { createMemory } from "./memory.ts";
 import { wasLeft, whyTakenOut } from "./model-state.ts";
-import { createTracks, notStuck, type ModelTrack } from "./tracks.ts";
+import { candidacy, createTracks, notStuck, type ModelTrack } from "./tracks.ts";
 
 /** Where the controller gets its evidence. */
 export interface EvidenceSource {
@@ -321,8 +321,7 @@ function stateNow(
   if (engine.rolledBack) return "rolledBack";
   if (isActive) return inForce.has(state) ? state : "settled";
   // What is under the name of one taken out is another artifact now.
-  const isOver = inForce.has(state) || state === "quarantined" || state === "rolledBack";
-  return isOver ? "observing" : state;
+  return candidacy.has(state) ? state : "observing";
 }
 
 /** Why a model as its files are now has no such canary; undefined when it may. */

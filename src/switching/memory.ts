@@ -69,25 +69,24 @@ export function createMemory(options: {
   }
 
   async function read({ name, config }: Model): Promise<SavedState> {
-    const { cooldownSeconds } = config.policy;
-    const about = { model: name, repository, cooldownSeconds };
-    const restored = async (from: Pick<Store, "read">) => {
-      let stored: unknown;
-      const seen = { read: async (key: string) => (stored = await from.read(key)) };
-      const saved = await restoreState(seen, keyPrefix + name, decisions.tail(Infinity), about);
-      // What came from the log alone is written: decisions of others will push it out of what is read of the log.
-      if (saved.decision > 0 && !isDeepStrictEqual(saved, stored)) later(name);
-      return saved;
-    };
+    let stored: unknown;
+    let isOutOfReach = false;
     try {
-      return await restored(store);
+      stored = await store.read(keyPrefix + name);
     } catch (error) {
       log.error({ model: name, err: error }, "stored state cannot be read; beginning anew");
-      const nothing = { read: () => Promise.resolve(undefined) };
-      // What is only out of reach now is not written over; what was damaged has been set aside.
-      if (error instanceof GatewayError) return restored(nothing);
-      return restoreState(nothing, keyPrefix + name, decisions.tail(Infinity), about);
+      // What was damaged has been set aside; anything else may be there again later, and is not written over.
+      isOutOfReach = !(error instanceof GatewayError);
     }
+    const { cooldownSeconds } = config.policy;
+    const saved = restoreState(stored, decisions.tail(Infinity), {
+      model: name,
+      repository,
+      cooldownSeconds,
+    });
+    // What came from the log alone is written: decisions of others will push it out of what is read of the log.
+    if (!isOutOfReach && saved.decision > 0 && !isDeepStrictEqual(saved, stored)) later(name);
+    return saved;
   }
 
   /** A device without a battery has its clock set after each boot: nothing that is saved holds for longer than it could. */

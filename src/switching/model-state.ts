@@ -1,6 +1,5 @@
 import { z } from "zod";
 import type { LogEntry } from "../audit/log/entry.ts";
-import type { Store } from "../store/store.ts";
 
 /** Why an engine was taken out, and which artifact it was then: another one under the same name has a clean record. */
 const takenOutSchema = z.union([
@@ -22,7 +21,7 @@ const savedSchema = z.object({
   /** Rolled back while active: nobody's standby or fallback, and no candidate, until a person switches to it. */
   rolledBack: z.record(z.string(), takenOutSchema).default({}),
   /** Artifacts of engines that a switch has put another in the place of, by id. */
-  left: z.record(z.string(), z.string().nullable()).default({}),
+  left: z.record(z.string(), z.string()).default({}),
   /** Automatic promotions of the last hour. Wall times in milliseconds since the epoch, as below. */
   switchTimesMs: z.array(z.number()),
   /** The cooldown after any switch: nothing is promoted until then. */
@@ -49,20 +48,19 @@ export const freshState: SavedState = {
 };
 
 /**
- * Reads a model's state, and brings it up to the log: a switch whose line is on disk was made, even if the gateway died
+ * A model's state as it is stored, if it is, brought up to the log: a switch whose line is on disk was made, even if the gateway died
  * then. `newest` are the log's newest entries, whatever they are about.
  */
-export async function restoreState(
-  store: Pick<Store, "read">,
-  key: string,
+export function restoreState(
+  document: unknown,
   newest: readonly LogEntry[],
   {
     model,
     repository,
     cooldownSeconds,
   }: { readonly model: string; readonly repository: string; readonly cooldownSeconds: number },
-): Promise<SavedState> {
-  const parsed = savedSchema.safeParse(await store.read(key));
+): SavedState {
+  const parsed = savedSchema.safeParse(document);
   const saved = parsed.success ? parsed.data : freshState;
   const own = newest.filter((entry) => entry.model === model && entry.repository === repository);
   const apply = (from: SavedState, entries: readonly LogEntry[]) =>
@@ -103,8 +101,9 @@ function afterSwitch(state: SavedState, entry: LogEntry, cooldownSeconds: number
   // The last good one: the engine that is left, or the one before it where that fails its rules.
   const last = leavesFailing(entry) ? state.standby : from;
   const isGood = last !== null && last !== to && !(last in rolledBack) && !(last in state.quarantined);
-  const places =
-    type === "switch" && moved ? { ...state.left, [from]: entry.artifacts?.[from] ?? null } : state.left;
+  const artifact = from === null ? undefined : entry.artifacts?.[from];
+  const isLeft = type === "switch" && moved && artifact !== undefined;
+  const places = isLeft ? { ...state.left, [from]: artifact } : state.left;
   const automatic = type === "switch" && trigger === "policy" ? [timeMs] : [];
   return {
     ...state,

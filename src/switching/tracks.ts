@@ -106,7 +106,8 @@ export function createTracks({ clock }: { readonly clock: Clock }): Tracks {
 
 export const notStuck = { rollBacksFailed: 0, nextRollBackSeconds: 0, stuck: "" };
 const notHeld = { holds: 0, canaryFromSeconds: -Infinity };
-const candidacy: ReadonlySet<CandidateState> = new Set(["observing", "eligible", "canary"]);
+/** States of an engine that no decision has made active or taken out. */
+export const candidacy: ReadonlySet<CandidateState> = new Set(["observing", "eligible", "canary"]);
 
 function freshTrack(sinceSeconds: number): Track {
   return {

@@ -1,5 +1,4 @@
-import { execFileSync } from "node:child_process";
-import { appendFile, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readFile, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -7,6 +6,7 @@ import { openDecisionLog, type DecisionLog } from "../../src/audit/log/decision-
 import type { Decision } from "../../src/audit/log/entry.ts";
 import { verifyLog } from "../../src/audit/log/verify.ts";
 import { systemClock } from "../../src/core/clock.ts";
+import { mayMount, onSmallDisk } from "../_small-disk.ts";
 
 let directory: string;
 let log: DecisionLog | undefined;
@@ -123,17 +123,11 @@ describe("decision log", () => {
     expect(entries.map(({ type }) => type)).toEqual(["repair", "switch"]);
   });
 
-  test.skipIf(process.getuid?.() !== 0)(
+  test.skipIf(!mayMount)(
     "a disk so full that the repair cannot be noted keeps nothing from starting; it is noted later",
-    async (context) => {
+    (context) => {
       const disk = join(directory, "disk");
-      await mkdir(disk);
-      try {
-        execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], { stdio: "pipe" });
-      } catch (error) {
-        context.skip(`no small disk can be mounted here: ${String((error as { stderr?: Buffer }).stderr)}`);
-      }
-      try {
+      return onSmallDisk(context, { folder: disk, kB: 64 }, async () => {
         const on = { directory: join(disk, "log"), repository: "/models", clock: systemClock };
         log = await openDecisionLog(on);
         await log.append({ ...decision("b"), reason: "x".repeat(3600) });
@@ -155,9 +149,7 @@ describe("decision log", () => {
         expect(entries.map(({ type, to }) => to ?? type)).toEqual(["b", "repair", "d"]);
         expect((await verifyLog(on.directory)).faults).toEqual([]);
         await log.close();
-      } finally {
-        execFileSync("umount", ["-l", disk]);
-      }
+      });
     },
   );
 

@@ -1,11 +1,10 @@
-import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { appendFile, mkdir, readFile, readdir, writeFile } from "node:fs/promises";
+import { appendFile, readFile, readdir, writeFile } from "node:fs/promises";
 import { request, type IncomingMessage } from "node:http";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { mayMount, onSmallDisk } from "../_small-disk.ts";
 import {
   control,
   crosscheck,
@@ -21,7 +20,6 @@ import {
 /** What a gateway must stand, from outside: a real process, real engines, real sockets, a real full disk. */
 const onnx = join(root, "models/traffic-signs/model.onnx");
 const image = { name: "image", shape: [1, 3, 48, 48], values: new Float32Array(3 * 48 * 48).fill(0.5) };
-const asRoot = process.getuid?.() === 0 && existsSync("/usr/bin/mount");
 let place: Workplace;
 
 beforeAll(async () => {
@@ -135,17 +133,11 @@ describe("a gateway under load", () => {
     expect(await server.stop()).toBe(0);
   }, 60_000);
 
-  it.skipIf(!asRoot)(
+  it.skipIf(!mayMount)(
     "full disk: it goes on serving, a switch is refused with the reason and not made",
-    async (context) => {
+    (context) => {
       const disk = join(place.folder, "disk");
-      await mkdir(disk);
-      try {
-        execFileSync("mount", ["-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], { stdio: "pipe" });
-      } catch (error) {
-        context.skip(`no small disk can be mounted here: ${String((error as { stderr?: Buffer }).stderr)}`);
-      }
-      try {
+      return onSmallDisk(context, { folder: disk, kB: 256 }, async () => {
         const server = await serve(place, { CROSSCHECK_STORE_PATH: join(disk, "var") });
         await appendFile(join(disk, "filler"), Buffer.alloc(256 * 1024)).catch(() => undefined);
         const reply = await fetch(`${server.url}/v1/models/signs/switch`, {
@@ -158,9 +150,7 @@ describe("a gateway under load", () => {
         const { status, engine } = await infer(server.url, "signs", [image]);
         expect([status, engine]).toEqual([200, "onnxruntime-1"]);
         expect(await server.stop()).toBe(0);
-      } finally {
-        execFileSync("umount", ["-l", disk]);
-      }
+      });
     },
     60_000,
   );

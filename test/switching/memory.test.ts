@@ -71,13 +71,14 @@ test("what is stored holds no longer than a cooldown, whatever the clock was whe
   await memory.close();
 });
 
-test("a state that only the log had is written, for its line will not be read for ever", async () => {
+/** Of a model whose switch stands in the log, and which reads its state so; with what it writes. */
+function openWithLog(read: (written: readonly unknown[]) => Promise<unknown>) {
   const written: unknown[] = [];
   const line = { seq: 7, hash: "h", time: new Date(0).toISOString(), repository: "/models", model: "m" };
   const memory = createMemory({
     tracks: createTracks({ clock: systemClock }),
     store: {
-      read: () => Promise.resolve(written[0]),
+      read: () => read(written),
       write: (_: string, document: unknown) => Promise.resolve(void written.push(document)),
     } as unknown as Store,
     keyPrefix: "",
@@ -89,6 +90,11 @@ test("a state that only the log had is written, for its line will not be read fo
     log: silentLog,
   });
   const model = { name: "m", config: { policy: { cooldownSeconds: 0 } } } as Model;
+  return { memory, model, written };
+}
+
+test("a state that only the log had is written, for its line will not be read for ever", async () => {
+  const { memory, model, written } = openWithLog((before) => Promise.resolve(before[0]));
   await memory.restore(model);
   await vi.advanceTimersByTimeAsync(1000);
   expect(written).toEqual([expect.objectContaining({ active: "b", decision: 7 })]);
@@ -97,23 +103,8 @@ test("a state that only the log had is written, for its line will not be read fo
 });
 
 test("a state that only could not be read is not written over", async () => {
-  const written: unknown[] = [];
-  const line = { seq: 7, hash: "h", time: new Date(0).toISOString(), repository: "/models", model: "m" };
-  const memory = createMemory({
-    tracks: createTracks({ clock: systemClock }),
-    store: {
-      read: () => Promise.reject(new Error("EMFILE")),
-      write: (_: string, document: unknown) => Promise.resolve(void written.push(document)),
-    } as unknown as Store,
-    keyPrefix: "",
-    repository: "/models",
-    decisions: {
-      tail: () => [{ ...line, type: "switch", from: "a", to: "b", trigger: "manual" } as LogEntry],
-    } as unknown as DecisionLog,
-    clock: systemClock,
-    log: silentLog,
-  });
-  await memory.restore({ name: "m", config: { policy: { cooldownSeconds: 0 } } } as Model);
+  const { memory, model, written } = openWithLog(() => Promise.reject(new Error("EMFILE")));
+  await memory.restore(model);
   await vi.advanceTimersByTimeAsync(1000);
   expect(written).toEqual([]);
   await memory.close();

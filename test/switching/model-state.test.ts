@@ -28,7 +28,7 @@ const lifted = { type: "unquarantine", from: "b", to: null } as const;
 const kept = (artifact: string | null = "digest-b") => ({ b: { reason: "because", artifact } });
 
 const restored = (log: readonly LogEntry[], document?: unknown) =>
-  restoreState({ read: () => Promise.resolve(document) }, "key", log, {
+  restoreState(document, log, {
     model: "m",
     repository: "/models",
     cooldownSeconds: 300,
@@ -71,14 +71,14 @@ describe("a model's state from the log alone", () => {
       entries({ ...toB, trigger: "policy" }, { ...back, trigger: "policy" }),
       { switchTimesMs: [start] },
     ],
-  ])("%s", async (_, log, expected) => {
-    expect(await restored(log)).toMatchObject(expected);
+  ])("%s", (_, log, expected) => {
+    expect(restored(log)).toMatchObject(expected);
   });
 
-  test("what is stored is taken as it is; the log adds what came after it", async () => {
+  test("what is stored is taken as it is; the log adds what came after it", () => {
     const state = { ...freshState, active: "b", standby: "a", decision: 1 };
-    expect(await restored(entries(toB, back), state)).toMatchObject({ active: "a", rolledBack: kept() });
-    expect(await restored(entries(toB), state)).toEqual(state);
+    expect(restored(entries(toB, back), state)).toMatchObject({ active: "a", rolledBack: kept() });
+    expect(restored(entries(toB), state)).toEqual(state);
   });
 
   describe("a log that was begun anew is told from the state's own", () => {
@@ -110,29 +110,29 @@ describe("a model's state from the log alone", () => {
         entries({ ...back, hash: "of the old log too" }),
         { active: "b", standby: "a" },
       ],
-    ])("%s", async (_, log, expected) => {
-      expect(await restored(log, state)).toMatchObject(expected);
+    ])("%s", (_, log, expected) => {
+      expect(restored(log, state)).toMatchObject(expected);
     });
 
-    test("of the same log only later numbers count, whatever the clock said", async () => {
+    test("of the same log only later numbers count, whatever the clock said", () => {
       const log = entries(laterBack, { ...toB, hash: "of the old log" });
-      expect(await restored(log, state)).toEqual(state);
+      expect(restored(log, state)).toEqual(state);
     });
 
-    test("nor is one whose old files were archived away taken for new", async () => {
+    test("nor is one whose old files were archived away taken for new", () => {
       const [archived] = entries({ ...laterBack, seq: 7 });
-      expect(await restored(archived ? [archived] : [], state)).toMatchObject({ active: "a", decision: 7 });
+      expect(restored(archived ? [archived] : [], state)).toMatchObject({ active: "a", decision: 7 });
     });
 
-    test("other models' decisions tell as well", async () => {
+    test("other models' decisions tell as well", () => {
       const log = entries(laterBack, { ...toB, model: "other", hash: "of the new log" });
-      expect(await restored(log, state)).toMatchObject({ active: "a", decision: 1 });
+      expect(restored(log, state)).toMatchObject({ active: "a", decision: 1 });
     });
   });
 
-  test("a file of version 0.1.0 is understood: its quarantines hold for any artifact", async () => {
+  test("a file of version 0.1.0 is understood: its quarantines hold for any artifact", () => {
     const { rolledBack: _, ...old } = { ...freshState, quarantined: { b: "because" } };
-    expect(await restored([], old)).toEqual({ ...freshState, quarantined: kept(null) });
+    expect(restored([], old)).toEqual({ ...freshState, quarantined: kept(null) });
   });
 });
 

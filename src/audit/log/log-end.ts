@@ -34,6 +34,7 @@ export async function openLogEnd({
     log.warn({ err: error }, "where the decision log ended cannot be read");
   });
   const known = endSchema.safeParse(read).data;
+  /** While it is not written. */
   let newest: LogEntry | undefined;
   let timer: NodeJS.Timeout | undefined;
   let writing: Promise<void> = Promise.resolve();
@@ -41,10 +42,13 @@ export async function openLogEnd({
   function write(): void {
     clearTimeout(timer);
     timer = undefined;
-    if (!newest) return;
-    const end = { decision: newest.seq, decisionHash: newest.hash } satisfies z.output<typeof endSchema>;
+    const entry = newest;
+    if (!entry) return;
+    newest = undefined;
+    const end = { decision: entry.seq, decisionHash: entry.hash } satisfies z.output<typeof endSchema>;
     writing = store.write(key, end).catch((error: unknown) => {
       log.warn({ err: error }, "where the decision log ends is not stored now");
+      newest ??= entry;
     });
   }
 
